@@ -1,0 +1,1 @@
+"""What a person sees: the server and the workbench page. Imports no torch."""

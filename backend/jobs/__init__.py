@@ -1,0 +1,1 @@
+"""Long work: the contract, and the engines that fulfil it."""

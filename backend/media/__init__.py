@@ -1,0 +1,1 @@
+"""Medical file formats: reading, de-identification, limits, and writing with provenance marks."""

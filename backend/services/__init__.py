@@ -1,0 +1,1 @@
+"""The use cases of each system: plain dataclasses in, plain dataclasses out."""

@@ -1,0 +1,1 @@
+"""Schema, database, audit chain, artifacts, migrations."""

@@ -1,0 +1,1 @@
+"""Measures shared by several systems: Betti numbers and matching, overlap."""

@@ -1,0 +1,1 @@
+"""Topology refinement: synthesis of topological errors, the refiner, and its trivial peers."""

@@ -1,0 +1,1 @@
+"""Tests mirror the tree: models, backend, app; browser and benchmarks stand beside them."""
