@@ -1,8 +1,8 @@
 """What every benchmark shares: options, report, data folder, timing, intervals, memory, peers.
 
-A benchmark is a module ``tests/benchmarks/<name>.py`` with one function ``run(options: Options) -> Report``. The last line
-that ``python -m tests.benchmarks`` prints is one JSON object, ``{"system", "metrics", "versions"}``; nothing in it is a
-stored number.
+A benchmark is a module ``tests/benchmarks/<name>.py`` with one function ``run(options: Options) -> Report``. The last
+line that ``python -m tests.benchmarks`` prints is one JSON object, ``{"system", "metrics", "versions"}``; nothing in it
+is a stored number.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ class Options:
 class Report:
     """What a benchmark found.
 
-    ``rows`` are the printed table (one mapping a row, columns in order of first appearance), ``metrics`` the flat numbers
-    of the JSON line, ``skipped`` one sentence for each case or peer that could not run, ``notes`` what a reader must
-    know, ``versions`` versions beyond :data:`VERSIONS` (those of peers in an environment of their own, for example).
+    ``rows`` are the printed table (one mapping a row, columns in order of first appearance), ``metrics`` the flat
+    numbers of the JSON line, ``skipped`` one sentence for each case or peer that could not run, ``notes`` what a reader
+    must know, ``versions`` those beyond :data:`VERSIONS` (of peers in an environment of their own, for example).
     """
 
     rows: list[Mapping[str, Any]] = field(default_factory=list)
@@ -206,8 +206,8 @@ class PeerAbsent(Exception):
 def run_peer(code: str, *arguments: str, needs: Sequence[str] = (), timeout_s: float = 600) -> Any:
     """Run ``code`` in the peers' environment and return what its last printed line says as JSON.
 
-    ``needs`` are module names that must be importable there. Raises :class:`PeerAbsent` when the environment or a module
-    is missing and ``RuntimeError`` when the code fails.
+    ``needs`` are module names that must be importable there. Raises :class:`PeerAbsent` when the environment or a
+    module is missing and ``RuntimeError`` when the code fails.
     """
     python = peer_python()
     if python is None:
