@@ -79,6 +79,10 @@ class TileEngine:
         finally:
             self._leave(entry)
 
+    def is_open(self, slide_id: str) -> bool:
+        """Whether the slide is open now."""
+        return slide_id in self._entries
+
     @property
     def open_slides(self) -> int:
         """Slides open now."""
