@@ -90,12 +90,17 @@ class Database:
 
         try:
             upgrade(self.engine, self.engine.execution_options(**{WRITES: True}))
-        except OperationalError as error:
-            raise _user_error(error) or UserError(
-                "The database does not answer.",
-                "Its server is not running, its address is wrong, or the file is not a SQLite database.",
-                "Check the setting database_url, start the server, and try again.",
-            ) from error
+        except DBAPIError as error:
+            explained = _user_error(error)
+            if explained is None and isinstance(error, OperationalError):
+                explained = UserError(
+                    "The database does not answer.",
+                    "Its server is not running, its address is wrong, or it refuses the user.",
+                    "Check the setting database_url, start the server, and try again.",
+                )
+            if explained is None:
+                raise
+            raise explained from error
 
     def close(self) -> None:
         """Close all pooled connections."""
@@ -169,6 +174,12 @@ def _user_error(error: DBAPIError) -> UserError | None:
     if "database is locked" in text:
         return UserError(
             "The database is busy.", "Another program holds it.", "Close other programs that use it and try again."
+        )
+    if "not a database" in text or "malformed" in text:
+        return UserError(
+            "The database file is damaged.",
+            "It is not, or no longer, a SQLite database.",
+            "Restore it from a backup, or use another home folder.",
         )
     if "readonly database" in text:
         return UserError(
