@@ -1,1 +1,5 @@
-"""What a person sees: the server and the workbench page. Imports no torch."""
+"""What a person sees: a Gradio workbench inside a FastAPI parent. Nothing under this package imports torch."""
+
+from app.lean import prepare
+
+prepare()

@@ -1,1 +1,1 @@
-"""Parts of the page that several tabs share."""
+"""Pieces of the page that tabs share. A tab sees them through :class:`app.components.shell.Shell`."""

@@ -1,0 +1,129 @@
+"""``python -m app``: open the workbench in a browser. Serves this machine only."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import socket
+import sys
+import threading
+import webbrowser
+
+from backend.errors import UserError
+from backend.settings import Settings, get_settings
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until interrupted. Returns the exit status: 0, or 2 after a ``UserError``."""
+    try:
+        settings = _settings(_parser().parse_args(arguments))
+        serve(settings, open_browser=not _parser().parse_args(arguments).no_browser)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        pass
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m app", description="Open the SynthScope workbench in a browser.")
+    parser.add_argument("--host", help="address to listen on; anything but this machine's own needs an account")
+    parser.add_argument("--port", type=int, help="TCP port (default 7860); 0 takes any free one")
+    parser.add_argument("--no-browser", action="store_true", help="print the address instead of opening it")
+    return parser
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    """The installation's settings with what the command line says put over them."""
+    changes = {name: getattr(options, name) for name in ("host", "port") if getattr(options, name) is not None}
+    settings = get_settings()
+    return Settings.model_validate(settings.model_dump() | changes) if changes else settings
+
+
+def serve(settings: Settings, *, open_browser: bool) -> None:
+    """Bind, open the runtime, serve until a signal, close. Raises ``UserError`` for an address that cannot be had."""
+    from app.security import check_bind
+
+    check_bind(settings.host)
+    # Bound before the heavy imports: a taken port is told at once, and a browser that comes early waits its turn.
+    listener = _bind(settings.host, settings.port)
+    address = f"http://{_in_url(settings.host)}:{listener.getsockname()[1]}"
+    # The database is opened while Gradio is imported; the import lets go of the lock whenever it reads a file.
+    opened = _InBackground(_open_runtime, settings)
+
+    import uvicorn
+
+    from app.server import create_app
+
+    runtime = opened.result()
+    try:
+        app = create_app(runtime)
+        print(f"SynthScope: {address}", flush=True)
+        if open_browser:
+            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+        server = uvicorn.Server(
+            uvicorn.Config(
+                app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=3, ws="none"
+            )
+        )
+        server.run(sockets=[listener])
+    finally:
+        runtime.close()
+        listener.close()
+
+
+def _open_runtime(settings: Settings) -> object:
+    from backend.runtime import Runtime
+
+    return Runtime.open(settings)
+
+
+class _InBackground:
+    """One call in a thread of its own, whose result or error is handed over by :meth:`result`."""
+
+    def __init__(self, function: object, *arguments: object) -> None:
+        self._function, self._arguments = function, arguments
+        self._result: object = None
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._result = self._function(*self._arguments)
+        except BaseException as error:
+            self._error = error
+
+    def result(self) -> object:
+        """Wait for the call. Raises what it raised."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if sys.platform != "win32":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host.strip("[]"), port))
+    except OSError as error:
+        listener.close()
+        logging.getLogger(__name__).debug("bind failed", exc_info=error)
+        raise UserError(
+            f"Port {port} cannot be used.",
+            f"The system says: {error.strerror or type(error).__name__}.",
+            "Close the other program, or choose a port with --port.",
+        ) from None
+    return listener
+
+
+def _in_url(host: str) -> str:
+    return f"[{host.strip('[]')}]" if ":" in host else host
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,23 @@
+"""Our own drop zone. It posts to ``/api/uploads``, so that nothing of a patient passes through Gradio's cache."""
+
+from __future__ import annotations
+
+from html import escape
+
+import gradio as gr
+
+
+def upload(elem_id: str, label: str, accept: str, hint: str = "") -> gr.Textbox:
+    """Draw the drop zone; the hidden textbox gets the id of the stored artifact, and '' when it is cleared."""
+    gr.HTML(
+        f'<ss-upload label="{escape(label)}" accept="{escape(accept)}" hint="{escape(hint)}" into="{elem_id}">'
+        "</ss-upload>",
+        js_on_load=None,
+        elem_classes="ss-plain",
+    )
+    return hidden(elem_id)
+
+
+def hidden(elem_id: str) -> gr.Textbox:
+    """A textbox that scripts of ours write an id into; it stays in the page, unseen, and fires ``change``."""
+    return gr.Textbox("", visible="hidden", elem_id=elem_id, interactive=True, container=False, show_label=False)
