@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from html import escape
+from pathlib import Path
 
 import gradio.routes
 from jinja2 import BaseLoader, Environment, TemplateNotFound
@@ -11,8 +12,10 @@ from jinja2 import BaseLoader, Environment, TemplateNotFound
 from backend.notices import RESEARCH_ONLY
 
 INDEX = "frontend/index.html"
+# Scripts of the tabs, one a system, served under /static/app/ and loaded with the page as modules.
+SCRIPTS = Path(__file__).resolve().parent / "static"
 # Read before Gradio's own module: the script chooses light or dark and the tab of the URL before anything is drawn.
-HEAD = (
+_HEAD = (
     '<link rel="icon" type="image/svg+xml" href="/static/theme/icon.svg">'
     f'<meta name="description" content="SynthScope. {escape(RESEARCH_ONLY)}">'
     '<link rel="stylesheet" href="/static/theme/synthscope.css">'
@@ -25,6 +28,12 @@ _PARENT = re.compile(r"window\.parent\?\.postMessage\([^;]*?\);", re.DOTALL)
 _CONFIG = "<script>window.gradio_config"
 
 
+def head() -> str:
+    """What goes into the page's head: icon, style sheet, our script, then the scripts of the tabs."""
+    names = sorted(path.name for path in SCRIPTS.glob("*.js")) if SCRIPTS.is_dir() else []
+    return _HEAD + "".join(f'<script type="module" src="/static/app/{escape(name)}"></script>' for name in names)
+
+
 def adapt(source: str) -> str:
     """Gradio's template with our head in it. Raises ``ValueError`` when the template is not the one we know."""
     if _CONFIG not in source or "</head>" not in source:
@@ -32,7 +41,7 @@ def adapt(source: str) -> str:
     source = _SOCIAL.sub("", source)
     source = _MANIFEST.sub("", source)
     source = _PARENT.sub("", source)
-    return source.replace('<script type="module"', HEAD + '<script type="module"', 1)
+    return source.replace('<script type="module"', head() + '<script type="module"', 1)
 
 
 class _Pages(BaseLoader):

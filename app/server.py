@@ -35,6 +35,7 @@ def create_app(runtime: Runtime) -> FastAPI:
         if find_spec(f"app.routes.{name}") is not None:
             app.include_router(import_module(f"app.routes.{name}").router)
     app.mount("/static/theme", StaticFiles(directory=theme.FOLDER), name="theme")
+    app.mount("/static/app", StaticFiles(directory=page.SCRIPTS, check_dir=False), name="scripts")
     page.install()
     gr.mount_gradio_app(
         app,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
+from app.components.html import html
 from app.components.shell import Shell
 from backend.catalogue import CATALOGUE, System
 from backend.notices import RESEARCH_ONLY
@@ -53,10 +54,10 @@ def build(runtime: Runtime) -> gr.Blocks:
     """The whole page for one runtime. Loads no model and no torch."""
     shell = Shell(runtime)
     with gr.Blocks(title="SynthScope", analytics_enabled=False, fill_width=True) as page:
-        gr.HTML(BANNER, js_on_load=None, elem_id="ss-banner", elem_classes="ss-plain")
+        html(BANNER, elem_id="ss-banner")
         with gr.Tabs(elem_id="ss-tabs", selected="home"):
             for name, title, build_tab in tabs():
                 with gr.Tab(title, id=name, elem_id=f"ss-tab-{name}"):
                     build_tab(runtime, shell)
-        gr.HTML(shell.keys.html(), js_on_load=None, elem_classes="ss-plain")
+        html(shell.keys.html())
     return page

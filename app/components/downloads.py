@@ -7,8 +7,7 @@ from html import escape
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-import gradio as gr
-
+from app.components.html import html
 from backend.errors import UserError
 from backend.notices import RESEARCH_ONLY
 
@@ -22,7 +21,7 @@ class Downloads:
     def __init__(self, runtime: Runtime, artifact_ids: Iterable[str] = ()) -> None:
         self._runtime = runtime
         ids = tuple(artifact_ids)
-        self.html = gr.HTML(self.render(ids) if ids else "", js_on_load=None, elem_classes="ss-plain")
+        self.html = html(self.render(ids) if ids else "")
 
     def render(self, artifact_ids: Iterable[str]) -> str:
         """HTML of one button an artifact; artifacts that are gone are left out."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from app.components.errors import guarded
+from app.components.html import html
 from app.components.upload import hidden
 from backend.identity import LOCAL
 from backend.jobs.contract import JobState, JobView
@@ -31,7 +32,7 @@ class JobSlot:
         self._final_id = f"{elem_id}-final"
         self.job_id = hidden(f"{elem_id}-job")
         self._final = hidden(self._final_id)
-        self.strip = gr.HTML(self._html(""), js_on_load=None, elem_classes="ss-plain")
+        self.strip = html(self._html(""))
 
     def _html(self, job_id: str) -> str:
         return (

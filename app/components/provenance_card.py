@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from app.components.errors import guarded
+from app.components.html import html
 from app.components.upload import hidden
 from backend.errors import UserError
 from backend.jobs.contract import ArtifactView
@@ -27,7 +28,7 @@ class ProvenanceCard:
         self._rerun_id = ""
         self._elem_id = elem_id
         ids = tuple(artifact_ids)
-        self.html = gr.HTML(self.render(ids) if ids else "", js_on_load=None, elem_classes="ss-plain")
+        self.html = html(self.render(ids) if ids else "")
 
     def on_rerun(self, fill: Callable[[dict[str, Any]], Any], outputs: Sequence[gr.components.Component]) -> gr.Textbox:
         """Add 'Run again with this seed': ``fill(request)`` gets the request as plain values and sets ``outputs``."""
@@ -78,7 +79,8 @@ def card_html(view: ArtifactView, rerun_into: str = "") -> str:
     again = ""
     if rerun_into:
         again = (
-            f'<button type="button" class="ss-button" data-again data-fill="{rerun_into}" data-value="{escape(view.id)}">'
+            f'<button type="button" class="ss-button" data-again data-fill="{rerun_into}" '
+            f'data-value="{escape(view.id)}">'
             "Run again with this seed</button>"
         )
     badge = (

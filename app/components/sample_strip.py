@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
+from app.components.html import html
 from app.components.upload import hidden
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 def sample_strip(elem_id: str, samples: Sequence[Sample]) -> gr.Textbox:
     """Draw the strip; the hidden textbox gets the id of the sample that was chosen, and fires ``change``."""
     chosen = hidden(elem_id)
-    gr.HTML(strip_html(elem_id, samples), js_on_load=None, elem_classes="ss-plain")
+    html(strip_html(elem_id, samples))
     return chosen
 
 

@@ -10,7 +10,7 @@ A whole tab, thinnest form::
         seed = gr.Number(0, label="Seed", precision=0)
         run = gr.Button("Refine", variant="primary")
         job = shell.job("topology", actions=("refine",))      # strip: bar, ETA, preview, cancel; survives a reload
-        picture = gr.HTML()
+        picture = html()                                      # app.components.html: our own markup, unstyled
         downloads = shell.downloads()
         card = shell.provenance()
 
@@ -32,7 +32,9 @@ Rules that follow from how Gradio and the server work:
   so ``/gradio_api/upload`` and ``/gradio_api/file=`` are closed. Pictures are ``<img>`` of
   ``/api/artifacts/{id}/image`` in a ``gr.HTML`` (:func:`image_html`), files come by :meth:`Shell.downloads`.
 - A ``gr.HTML`` patches its old elements when its value changes; elements that keep state of their own belong into an
-  iframe or a custom element. Give it ``js_on_load=None`` unless it needs a script.
+  iframe or a custom element.
+- A tab's own script is ``app/static/<system>.js``: every ``.js`` there is served under ``/static/app/`` and loaded with
+  the page as a module. ``synthscope.fill(elem_id, value)`` hands a value to a hidden textbox.
 - Use :meth:`Shell.on` instead of ``event(...)``: it shows a ``UserError`` as its sentences, hides a bug behind an id,
   and keeps the endpoint out of the public API.
 - Only the selected tab is in the page, and a tab's values are ids, never models.

@@ -6,14 +6,14 @@ from html import escape
 
 import gradio as gr
 
+from app.components.html import html
+
 
 def upload(elem_id: str, label: str, accept: str, hint: str = "") -> gr.Textbox:
     """Draw the drop zone; the hidden textbox gets the id of the stored artifact, and '' when it is cleared."""
-    gr.HTML(
+    html(
         f'<ss-upload label="{escape(label)}" accept="{escape(accept)}" hint="{escape(hint)}" into="{elem_id}">'
-        "</ss-upload>",
-        js_on_load=None,
-        elem_classes="ss-plain",
+        "</ss-upload>"
     )
     return hidden(elem_id)
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-import gradio as gr
-
+from app.components.html import html
 from app.components.shell import Shell
 from backend.catalogue import CATALOGUE, System
 
@@ -24,8 +23,8 @@ INTRO = """
 
 def build(runtime: Runtime, shell: Shell) -> None:
     """Lay out the tab."""
-    gr.HTML(INTRO, js_on_load=None, elem_classes="ss-plain")
-    gr.HTML(_systems(), js_on_load=None, elem_classes="ss-plain")
+    html(INTRO)
+    html(_systems())
 
 
 def _systems() -> str:
