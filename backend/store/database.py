@@ -175,7 +175,7 @@ def _user_error(error: DBAPIError) -> UserError | None:
         return UserError(
             "The database is busy.", "Another program holds it.", "Close other programs that use it and try again."
         )
-    if "not a database" in text or "malformed" in text:
+    if "not a database" in text or "disk image is malformed" in text:
         return UserError(
             "The database file is damaged.",
             "It is not, or no longer, a SQLite database.",

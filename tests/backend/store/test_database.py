@@ -48,16 +48,16 @@ def test_moments_keep_their_time_zone(database: Database) -> None:
 
 
 def test_foreign_keys_are_enforced(database: Database) -> None:
-    values = dict(id="a", kind="k", system="s", name="n", media_type="m", suffix="", size=1, sha256="0", synthetic=True)
-    values |= dict(created_at=datetime.now(UTC), created_by="x", provenance={}, properties={})
+    values = {"id": "a", "kind": "k", "system": "s", "name": "n", "media_type": "m", "suffix": "", "size": 1}
+    values |= {"sha256": "0", "synthetic": True, "provenance": {}, "properties": {}}
+    values |= {"created_at": datetime.now(UTC), "created_by": "x"}
     with pytest.raises(DBAPIError, match=r"(?i)foreign key"), database.write() as session:
         session.add(Artifact(**values, job_id="no such job"))
 
 
-def test_writer_waits_for_its_turn_before_it_reads(database: Database) -> None:
-    """Read, then write, in two threads: no update is lost and no transaction fails."""
-    if not database.sqlite:
-        pytest.skip("on PostgreSQL writers of the same row wait at the row")
+def test_sqlite_writer_waits_for_its_turn_before_it_reads(tmp_path: Path) -> None:
+    """Read, then write, in four threads over two pools: no update is lost and no transaction fails."""
+    database = Database(f"sqlite:///{tmp_path / 'store.sqlite3'}")
     with database.write() as session:
         session.execute(text("CREATE TABLE counter (n INTEGER)"))
         session.execute(text("INSERT INTO counter VALUES (0)"))
@@ -78,6 +78,7 @@ def test_writer_waits_for_its_turn_before_it_reads(database: Database) -> None:
     with database.read() as session:
         assert session.execute(text("SELECT n FROM counter")).scalar_one() == 80
     other.close()
+    database.close()
 
 
 def test_write_inside_a_write_fails_at_once_instead_of_waiting_for_itself(database: Database) -> None:
@@ -88,10 +89,15 @@ def test_write_inside_a_write_fails_at_once_instead_of_waiting_for_itself(databa
 
 
 def test_failed_block_leaves_nothing(database: Database) -> None:
-    with pytest.raises(KeyError), database.write() as session:
-        session.add(engine_row("a", datetime.now(UTC)))
-        session.flush()
-        raise KeyError
+
+    def fail() -> None:
+        with database.write() as session:
+            session.add(engine_row("a", datetime.now(UTC)))
+            session.flush()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
     with database.read() as session:
         assert session.get(Engine, "a") is None
 
