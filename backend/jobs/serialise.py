@@ -24,7 +24,7 @@ def dump_request(action: Action, request: Any) -> dict[str, Any]:
     """
     adapter = _adapter(action.request)
     try:
-        values = adapter.dump_python(adapter.validate_python(request), mode="json")
+        values = adapter.dump_python(adapter.validate_python(request), mode="json", warnings=False)
         adapter.validate_python(values)  # an instance is taken as it is; its values must hold up as well
         canonical_json(values)
     except ValidationError as error:
