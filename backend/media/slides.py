@@ -34,9 +34,9 @@ PLAUSIBLE_MPP = (0.01, 50.0)
 TECHNICAL = re.compile(
     r"""openslide\.(vendor|mpp-[xy]|objective-power|level-count|background-color|icc-size
         |bounds-(x|y|width|height)|level\[\d+\]\.(downsample|width|height|tile-width|tile-height))
-    |aperio\.(AppMag|MPP|StripeWidth|Filtered|Parmset|Exposure\ (Time|Scale)|Gamma|ICC\ Profile|DisplayColor
+    |aperio\.(AppMag|MPP|StripeWidth|Filtered|Exposure\ (Time|Scale)|Gamma|ICC\ Profile|DisplayColor
         |Original[Ww]idth|Original[Hh]eight|Left|Top|Focus\ Offset|LineArea[XY]Offset|LineCameraSkew)
-    |hamamatsu\.(SourceLens|SourceLens|XOffsetFromSlideCentre|YOffsetFromSlideCentre|ZOffsetFromSlideCentre
+    |hamamatsu\.(SourceLens|XOffsetFromSlideCentre|YOffsetFromSlideCentre|ZOffsetFromSlideCentre
         |LogicalWidth|LogicalHeight|NoLayers|LayerSpacing|Objective\.Lens\.Magnificant)
     |mirax\.GENERAL\.(OBJECTIVE_MAGNIFICATION|CAMERA_BITDEPTH|IMAGENUMBER_[XY]|SLIDE_VERSION|CURRENT_SLIDE_VERSION)
     |mirax\.LAYER_\d+_LEVEL_\d+_SECTION\.(MICROMETER_PER_PIXEL_[XY]|IMAGE_FORMAT|IMAGE_COMPRESSION_FACTOR)
@@ -220,6 +220,12 @@ def open_slide(path: Path, limits: Limits | None = None) -> Slide:
     slide = OpenSlideSlide.open(path)
     if tiff and (slide is None or slide.vendor == "generic-tiff"):
         slide = _better(slide, path, limits) if slide else TiffSlide.open(path, limits)
+    if slide is None and path.suffix.lower() == ".mrxs":  # the file itself is a JPEG of the glass with its label
+        raise UserError(
+            "The slide cannot be opened.",
+            "An MRXS slide is a file and a folder of the same name, and the folder is missing or incomplete.",
+            "Put the folder beside it.",
+        )
     if slide is None:
         slide = PlainSlide.open(path, limits)
     try:
@@ -230,6 +236,13 @@ def open_slide(path: Path, limits: Limits | None = None) -> Slide:
         slide.close()
         raise
     return slide
+
+
+def strip_labels(path: Path, into: Path) -> tuple[str, ...]:
+    """Write a copy of an uploaded TIFF slide without label, macro and identifying texts; see ``slides_labels``."""
+    from backend.media import slides_labels
+
+    return slides_labels.strip_labels(path, into)
 
 
 def _better(slide: Slide, path: Path, limits: Limits) -> Slide:
