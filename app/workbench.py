@@ -57,7 +57,8 @@ def build(runtime: Runtime) -> gr.Blocks:
         html(BANNER, elem_id="ss-banner")
         with gr.Tabs(elem_id="ss-tabs", selected="home"):
             for name, title, build_tab in tabs():
-                with gr.Tab(title, id=name, elem_id=f"ss-tab-{name}"):
+                with gr.Tab(title, id=name, elem_id=f"ss-tab-{name}") as tab:
+                    shell.enter(tab)
                     build_tab(runtime, shell)
         html(shell.keys.html())
     return page

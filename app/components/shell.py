@@ -67,12 +67,24 @@ class Shell:
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
+        self._shown: Callable[..., Any] | None = None
         self.keys = Shortcuts()
         self._count = 0
 
     def _id(self, part: str) -> str:
         self._count += 1
         return f"ss-{part}-{self._count}"
+
+    @property
+    def shown(self) -> Callable[..., Any]:
+        """Event of the tab that is being built: it came into view. For :meth:`on`, to fetch what may have changed."""
+        if self._shown is None:
+            raise RuntimeError("no tab is being built")
+        return self._shown
+
+    def enter(self, tab: gr.Tab) -> None:
+        """Tell which tab is being built (done by the workbench)."""
+        self._shown = tab.select
 
     def on(
         self,

@@ -1,6 +1,7 @@
 // The page's own behaviour: tab and job in the URL, keyboard, copy and fill buttons. Custom elements come from beside it.
 import "./upload.js";
 import "./job.js";
+import "./home.js";
 import { fill, params } from "./common.js";
 
 window.synthscope.fill = fill;
@@ -78,7 +79,9 @@ document.addEventListener("keydown", (event) => {
   const typing = element instanceof HTMLElement && (element.isContentEditable
     || ["TEXTAREA", "SELECT"].includes(element.tagName)
     || (element.tagName === "INPUT" && !["checkbox", "radio", "range", "button", "file"].includes(element.type)));
-  if (event.altKey && !event.ctrlKey && /^Digit[1-9]$/.test(event.code)) {
+  if (event.key === "Enter" && element instanceof HTMLTableRowElement && element.dataset.fill) {
+    element.click();
+  } else if (event.altKey && !event.ctrlKey && /^Digit[1-9]$/.test(event.code)) {
     tabButtons()[Number(event.code.slice(5)) - 1]?.click();
     event.preventDefault();
   } else if (event.altKey && !event.ctrlKey && event.code === "KeyD") {
