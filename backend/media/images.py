@@ -7,7 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageOps,
+    Jpeg2KImagePlugin,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
 
 from backend.errors import UserError
 from backend.media.limits import Limits
@@ -15,7 +26,16 @@ from backend.media.limits import Limits
 # Our own limits are checked on the declared size before anything is decoded, so Pillow's warning has nothing to add.
 Image.MAX_IMAGE_PIXELS = None
 
-FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "BMP", "DIB", "WEBP", "GIF", "JPEG2000")
+# Pillow knows many formats more; fewer decoders are fewer doors.
+FORMATS = (
+    PngImagePlugin.PngImageFile.format,
+    JpegImagePlugin.JpegImageFile.format,
+    TiffImagePlugin.TiffImageFile.format,
+    BmpImagePlugin.BmpImageFile.format,
+    WebPImagePlugin.WebPImageFile.format,
+    GifImagePlugin.GifImageFile.format,
+    Jpeg2KImagePlugin.Jpeg2KImageFile.format,
+)
 BROKEN = UserError("The picture cannot be read.", "Its data is damaged or cut off.", "Export it again and retry.")
 
 
@@ -47,7 +67,7 @@ def read_image(path: Path, limits: Limits) -> np.ndarray:
             return np.ascontiguousarray(_plain(image))
     except UserError:
         raise
-    except UnidentifiedImageError:
+    except UnidentifiedImageError:  # also a TIFF of a kind that Pillow does not know
         odd = _odd_tiff(path, limits)
         if odd is not None:
             return odd

@@ -125,29 +125,29 @@ def read_clip(
     command = [ffmpeg(), "-v", "error", "-nostdin", "-threads", "2", *_input(path, facts.container)]
     command += ["-map", "0:v:0", "-fps_mode", "passthrough", "-an", "-sn", "-dn"]
     command += ["-c:v", "ppm", "-pix_fmt", "rgb24", "-f", "image2pipe", "pipe:1"]
-    frames: list[np.ndarray] = []
+    pixels, count, shape = bytearray(), 0, (0, 0, 3)  # grows in place: a list of frames would have to be copied
     with _running(command, timeout_s, cancelled) as (process, why):
         assert process.stdout is not None
-        for frame in _ppm(process.stdout):
-            frames.append(frame)
-            try:
-                limits.check_frames(len(frames))
-                limits.check_pixels(len(frames), *frame.shape[:2])
-            except UserError:
-                process.kill()
-                raise
+        for data, size in _ppm(process.stdout):
+            count, shape = count + 1, shape if count else size
+            limits.check_frames(count)
+            limits.check_pixels(count, *shape[:2])
+            if size != shape:
+                raise UserError("The clip cannot be read.", CUT_OFF, "Export it again and retry.")
+            pixels += data
         code = process.wait()
     if why:
         raise why[0]
-    if not frames or any(frame.shape != frames[0].shape for frame in frames):
+    if not count:
         raise UserError("The clip cannot be read.", CUT_OFF, "Export it again and retry.")
+    frames = np.frombuffer(pixels, np.uint8).reshape(count, *shape)
     properties = {
         "container": facts.container,
         "codec": facts.codec,
         "pixel_format": facts.pixel_format,
         "damaged": code != 0,
     }
-    return Clip(np.stack(frames), facts.fps or 25.0, properties)
+    return Clip(frames, facts.fps or 25.0, properties)
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -193,8 +193,8 @@ def _input(path: Path, container: str) -> list[str]:
     return [*options, "-f", demuxer, "-i", f"file:{Path(path).resolve()}"]
 
 
-def _ppm(stream: IO[bytes]) -> Iterator[np.ndarray]:
-    """Frames of a stream of binary PPM pictures, as uint8 [H, W, 3]; a cut-off last one is dropped."""
+def _ppm(stream: IO[bytes]) -> Iterator[tuple[bytes, tuple[int, int, int]]]:
+    """Bytes and shape (H, W, 3) of each picture of a stream of binary PPMs; a cut-off last one is dropped."""
     while True:
         if stream.readline(8) != b"P6\n":
             return
@@ -207,7 +207,7 @@ def _ppm(stream: IO[bytes]) -> Iterator[np.ndarray]:
         data = stream.read(width * height * 3)
         if len(data) < width * height * 3:
             return
-        yield np.frombuffer(data, np.uint8).reshape(height, width, 3)
+        yield data, (height, width, 3)
 
 
 @contextmanager
