@@ -1,5 +1,7 @@
 // The result of a topology repair: before | after at the same place and zoom, every change coloured, listed, clickable.
-// <topology-result data-job="JOB"></topology-result> asks /api/topology/JOB for numbers and layers, nothing else.
+// <ss-topology job="JOB" keep="BOX"></ss-topology> asks /api/topology/JOB for numbers and layers, nothing else. Its page
+// lies in a shadow root, because Gradio patches the children of what it draws. BOX is filled to keep a threshold.
+import { api, fill } from "/static/theme/common.js";
 
 const FOREGROUND = [154, 160, 166];
 const BACKGROUND = [20, 23, 26];
@@ -11,8 +13,75 @@ const STRINGS = {
   b1: "β₁ counts the closed loops, that is, the holes",
 };
 
+// Colours come from the page's theme, so that light and dark need nothing here; the pictures are dark in both.
+const STYLE = `
+[hidden] { display: none !important; }
+:host { display: block; color: var(--body-text-color); font-size: 14px; }
+p { margin: 2px 0; }
+.tr-summary { font-size: 15px; margin-bottom: 8px; }
+.tr-summary p:first-child { font-weight: 600; font-size: 16px; }
+.tr-tools { display: flex; flex-wrap: wrap; gap: 8px 14px; align-items: center; margin-bottom: 6px; }
+.tr-space { flex: 1; }
+.tr-slider { display: inline-flex; align-items: center; gap: 6px; }
+.tr-slider input { width: 130px; accent-color: var(--color-accent); }
+.tr-slider output { min-width: 2.4em; font-variant-numeric: tabular-nums; }
+.tr-button { border: 1px solid var(--border-color-primary); border-radius: 6px; padding: 3px 10px; cursor: pointer;
+  background: var(--button-secondary-background-fill); color: var(--button-secondary-text-color); }
+.tr-button:hover { background: var(--button-secondary-background-fill-hover); }
+.tr-button:focus-visible, .tr-list button:focus-visible, canvas:focus-visible {
+  outline: 2px solid var(--color-accent); outline-offset: 1px; }
+.tr-legend { display: flex; flex-wrap: wrap; gap: 4px 16px; margin-bottom: 8px; }
+.tr-legend label { display: inline-flex; align-items: center; gap: 5px; cursor: pointer; }
+.tr-swatch { display: inline-block; width: 12px; height: 12px; border-radius: 2px; flex: none;
+  border: 1px solid rgba(0, 0, 0, .55); }
+.tr-stage { display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr) 232px; gap: 10px; height: min(62vh, 520px); }
+.tr-stage figure { margin: 0; display: flex; flex-direction: column; min-height: 0; }
+.tr-stage figcaption { padding: 2px 0 4px; font-variant-numeric: tabular-nums; }
+.tr-stage figcaption b { font-weight: 600; text-decoration: underline dotted; text-underline-offset: 3px; cursor: help; }
+.tr-stage canvas { flex: 1; width: 100%; min-height: 0; background: #0b0d0f; border-radius: 6px; cursor: grab;
+  touch-action: none; display: block; }
+.tr-stage canvas:active { cursor: grabbing; }
+.tr-side { display: flex; flex-direction: column; min-height: 0; }
+.tr-list-title { padding: 2px 0 4px; color: var(--body-text-color-subdued); }
+.tr-list { list-style: none; margin: 0; padding: 0; overflow-y: auto; flex: 1; border: 1px solid var(--border-color-primary);
+  border-radius: 6px; background: var(--background-fill-primary); }
+.tr-list button { display: flex; width: 100%; gap: 7px; align-items: center; padding: 4px 8px; text-align: left; border: 0;
+  background: none; color: inherit; cursor: pointer; font-size: 13px; }
+.tr-list button:hover { background: var(--background-fill-secondary); }
+.tr-list button[aria-current="true"] { background: var(--color-accent-soft); font-weight: 600; }
+.tr-size { margin-left: auto; color: var(--body-text-color-subdued); font-variant-numeric: tabular-nums; white-space: nowrap; }
+.tr-note { margin: 8px 0; color: var(--body-text-color-subdued); }
+.tr-scroll { overflow-x: auto; }
+.tr-table h4 { margin: 10px 0 4px; font-size: 15px; }
+.tr-table table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+.tr-table th, .tr-table td { padding: 4px 10px; border-bottom: 1px solid var(--border-color-primary); text-align: right; }
+.tr-table th:first-child, .tr-table th:nth-child(2), .tr-table td:nth-child(2) { text-align: left; }
+.tr-table thead th { font-weight: 600; color: var(--body-text-color-subdued); }
+.tr-table tbody th { font-weight: 400; }
+.tr-table .tr-ours > * { font-weight: 600; background: var(--background-fill-secondary); }
+.tr-table input { width: 5.2em; font: inherit; padding: 1px 4px; color: inherit; border-radius: 4px;
+  border: 1px solid var(--border-color-primary); background: var(--background-fill-primary); }
+.tr-problem { color: var(--ss-bad-text); }
+.tr-table p { color: var(--body-text-color-subdued); }
+@media (max-width: 900px) { .tr-stage { grid-template-columns: 1fr 1fr; height: auto; }
+  .tr-stage canvas { aspect-ratio: 1; } .tr-side { grid-column: 1 / -1; max-height: 200px; } }
+`;
+
+const PAGE_STYLE = new CSSStyleSheet();
+PAGE_STYLE.replaceSync(`
+gradio-app .ss-topology-input { grid-template-columns: auto 1fr; gap: 14px; align-items: start; }
+gradio-app .ss-topology-input img { width: 112px; height: 112px; object-fit: contain; border-radius: 6px; background: #000; }
+gradio-app .ss-topology-input ul { margin: 4px 0 0; padding-left: 18px; list-style: disc; font-size: 13.5px;
+  color: var(--body-text-color-subdued); }
+gradio-app .ss-topology-help summary { cursor: pointer; font-weight: 600; }
+gradio-app .ss-topology-help dl { display: grid; grid-template-columns: max-content minmax(0, 80ch); gap: 6px 18px;
+  margin-top: 8px; line-height: 1.5; }
+gradio-app .ss-topology-help dt { font-weight: 600; }
+`);
+document.adoptedStyleSheets.push(PAGE_STYLE);
+
 class TopologyResult extends HTMLElement {
-  static observedAttributes = ["data-job"];
+  static observedAttributes = ["job"];
 
   connectedCallback() {
     if (!this.built) this.buildPage();
@@ -36,14 +105,16 @@ class TopologyResult extends HTMLElement {
     this.view = { x: 0, y: 0, scale: 1 };
     this.hidden_kinds = new Set();
     this.selected = null;
-    this.classList.add("topology-result");
-    this.innerHTML = `
+    this.root = this.attachShadow({ mode: "open" });
+    this.root.innerHTML = `<style>${STYLE}</style>
       <div class="tr-summary" role="status" aria-live="polite"></div>
+      <div class="tr-problem" role="alert"></div>
       <div class="tr-tools">
         <label class="tr-slider">Threshold
           <input type="range" class="tr-threshold" min="0.02" max="0.98" step="0.01" value="0.5"
                  aria-label="Threshold on the refined probability">
           <output class="tr-threshold-value">0.50</output></label>
+        <button type="button" class="tr-button tr-keep" hidden>Keep this threshold</button>
         <label class="tr-slider">Changes
           <input type="range" class="tr-opacity" min="0" max="1" step="0.05" value="0.9" aria-label="Opacity of the changes">
         </label>
@@ -64,12 +135,15 @@ class TopologyResult extends HTMLElement {
       </div>
       <div class="tr-note"></div>
       <div class="tr-table"></div>`;
-    const find = (name) => this.querySelector(name);
+    const find = (name) => this.root.querySelector(name);
     this.panes = [
       { canvas: find(".tr-before"), caption: find(".tr-before-caption"), base: "before" },
       { canvas: find(".tr-after"), caption: find(".tr-after-caption"), base: "after" },
     ];
     find(".tr-threshold").addEventListener("input", (event) => this.changeThreshold(Number(event.target.value)));
+    find(".tr-keep").addEventListener("click", () => {
+      fill(this.getAttribute("keep"), `${this.job} ${this.data.threshold} ${Date.now()}`);
+    });
     find(".tr-opacity").addEventListener("input", () => this.draw());
     find(".tr-toggle").addEventListener("click", () => this.toggleChanges());
     const flip = find(".tr-flip");
@@ -79,8 +153,8 @@ class TopologyResult extends HTMLElement {
     find(".tr-out").addEventListener("click", () => this.zoomAtCentre(1 / 1.5));
     find(".tr-fit").addEventListener("click", () => this.fit());
     this.panes.forEach((pane) => this.bindPane(pane.canvas));
-    this.addEventListener("keydown", (event) => this.key(event, true));
-    this.addEventListener("keyup", (event) => this.key(event, false));
+    this.root.addEventListener("keydown", (event) => this.key(event, true));
+    this.root.addEventListener("keyup", (event) => this.key(event, false));
   }
 
   bindPane(canvas) {
@@ -130,22 +204,24 @@ class TopologyResult extends HTMLElement {
   // ---- data ---------------------------------------------------------------------------------------------------
 
   async load() {
-    const job = this.dataset.job;
+    const job = this.getAttribute("job");
     if (!job) return;
     this.job = job;
     this.images = {};
-    this.selected = null;
+    this.data = null;
+    this.tuning = {};
+    this.hidden_kinds.clear();
     this.zoomed = false;
     await this.fetchView("");
     if (this.data) {
-      const slider = this.querySelector(".tr-threshold");
+      const slider = this.root.querySelector(".tr-threshold");
       slider.value = this.data.threshold;
-      this.querySelector(".tr-threshold-value").textContent = this.data.threshold.toFixed(2);
+      this.root.querySelector(".tr-threshold-value").textContent = this.data.threshold.toFixed(2);
     }
   }
 
   changeThreshold(value) {
-    this.querySelector(".tr-threshold-value").textContent = value.toFixed(2);
+    this.root.querySelector(".tr-threshold-value").textContent = value.toFixed(2);
     this.wanted = value;
     if (!this.busy) this.followThreshold();
   }
@@ -157,27 +233,27 @@ class TopologyResult extends HTMLElement {
       const value = this.wanted;
       this.wanted = undefined;
       await this.fetchView(value.toFixed(2));
-      this.dispatchEvent(new CustomEvent("threshold", { detail: value, bubbles: true }));
     }
     this.busy = false;
   }
 
   async fetchView(threshold) {
     const job = this.job;
-    const query = threshold === "" ? "" : `?threshold=${threshold}`;
+    const query = new URLSearchParams(this.tuning);
+    if (threshold !== "") query.set("threshold", threshold);
     try {
-      const answer = await fetch(`/api/topology/${job}${query}`, { headers: { Accept: "application/json" } });
-      const data = await answer.json();
-      if (!answer.ok) throw new Error([data.what, data.why, data.what_to_do].filter(Boolean).join(" "));
+      const data = await api(`/api/topology/${encodeURIComponent(job)}?${query}`);
       const names = this.images.before ? ["after", "kinds"] : ["before", "after", "kinds"];
       const fresh = await Promise.all(names.map((name) => this.fetchLayer(data.layers[name])));
       if (job !== this.job) return;
       names.forEach((name, index) => { this.images[name] = fresh[index]; });
       this.data = data;
     } catch (error) {
-      this.querySelector(".tr-summary").textContent = error.message || "The result could not be loaded.";
+      const words = [error.what, error.why, error.what_to_do].filter(Boolean).join(" ");
+      this.root.querySelector(".tr-problem").textContent = words || "The result could not be loaded.";
       return;
     }
+    this.root.querySelector(".tr-problem").textContent = "";
     this.selected = null;
     this.paintBase("before");
     this.paintBase("after");
@@ -238,15 +314,16 @@ class TopologyResult extends HTMLElement {
     const betti = (value) => `<b title="${STRINGS.b0}">β₀ ${value.b0}</b> pieces · <b title="${STRINGS.b1}">β₁ ${value.b1}</b> holes`;
     this.panes[0].caption.innerHTML = `Before · ${betti(data.before)}`;
     this.panes[1].caption.innerHTML = `After · ${betti(data.after)}`;
-    this.querySelector(".tr-summary").innerHTML = data.summary.map((line) => `<p>${escape(line)}</p>`).join("");
-    this.querySelector(".tr-note").innerHTML = data.notes.map((line) => `<p>${escape(line)}</p>`).join("");
+    this.root.querySelector(".tr-summary").innerHTML = data.summary.map((line) => `<p>${escape(line)}</p>`).join("");
+    this.root.querySelector(".tr-note").innerHTML = data.notes.map((line) => `<p>${escape(line)}</p>`).join("");
+    this.root.querySelector(".tr-keep").hidden = data.threshold === data.kept_threshold;
     this.fillLegend();
     this.fillList();
     this.fillTable();
   }
 
   fillLegend() {
-    const legend = this.querySelector(".tr-legend");
+    const legend = this.root.querySelector(".tr-legend");
     legend.replaceChildren();
     for (const kind of this.data.kinds) {
       const label = document.createElement("label");
@@ -274,10 +351,10 @@ class TopologyResult extends HTMLElement {
   }
 
   fillList() {
-    const list = this.querySelector(".tr-list");
+    const list = this.root.querySelector(".tr-list");
     const changes = this.visibleChanges();
     const more = this.data.change_count - this.data.changes.length;
-    const title = this.querySelector(".tr-list-title");
+    const title = this.root.querySelector(".tr-list-title");
     title.textContent = this.data.change_count === 0 ? "Nothing was changed."
       : `${changes.length} places${more > 0 ? ` (${more} smaller ones are in the table)` : ""}: click to go there`;
     list.replaceChildren();
@@ -305,14 +382,29 @@ class TopologyResult extends HTMLElement {
 
   fillTable() {
     const table = this.data.table;
-    const head = table.columns.map((name) => `<th scope="col" title="${escape(name.meaning)}">${escape(name.title)}</th>`).join("");
+    const head = table.columns.map((name) => `<th scope="col" title="${escape(name.meaning)}">${escape(name.title)}</th>`);
     const rows = table.rows.map((row) => {
-      const cells = row.cells.map((cell, index) => index === 0
-        ? `<th scope="row" title="${escape(row.meaning)}">${escape(cell)}</th>` : `<td>${escape(cell)}</td>`).join("");
-      return `<tr class="${row.ours ? "tr-ours" : ""}">${cells}</tr>`;
-    }).join("");
-    this.querySelector(".tr-table").innerHTML = `<h4>${escape(table.title)}</h4>
-      <table><thead><tr>${head}</tr></thead><tbody>${rows}</tbody></table><p>${escape(table.caption)}</p>`;
+      const fields = row.fields.map((field) => `<label>${escape(field.label)} <input type="number" name="${field.name}"
+        value="${field.value}" min="${field.min}" max="${field.max}" step="${field.step}"> ${escape(field.unit)}</label>`);
+      const cells = row.cells.map((cell) => `<td>${escape(cell)}</td>`);
+      return `<tr class="${row.ours ? "tr-ours" : ""}" data-repair="${row.name}"><th scope="row"
+        title="${escape(row.meaning)}">${escape(row.title)}</th><td>${fields.join(" ")}</td>${cells.join("")}</tr>`;
+    });
+    const place = this.root.querySelector(".tr-table");
+    const focused = this.root.activeElement?.name;
+    place.innerHTML = `<h4>${escape(table.title)}</h4><div class="tr-scroll"><table><thead><tr>${head.join("")}</tr></thead>
+      <tbody>${rows.join("")}</tbody></table></div><p>${escape(table.caption)}</p>`;
+    for (const input of place.querySelectorAll("input")) {
+      input.addEventListener("change", () => this.tune(input.name, input.value));
+      if (input.name === focused) input.focus();
+    }
+  }
+
+  // A parameter may stand in two rows (the area of "remove small"); both then follow the one that was changed.
+  tune(name, value) {
+    this.tuning[name] = value;
+    this.wanted = Number(this.root.querySelector(".tr-threshold").value);
+    if (!this.busy) this.followThreshold();
   }
 
   // ---- picture ------------------------------------------------------------------------------------------------
@@ -390,7 +482,7 @@ class TopologyResult extends HTMLElement {
   }
 
   markSelected() {
-    for (const button of this.querySelectorAll(".tr-list button")) {
+    for (const button of this.root.querySelectorAll(".tr-list button")) {
       const chosen = Number(button.dataset.change) === this.selected;
       button.setAttribute("aria-current", chosen ? "true" : "false");
       if (chosen) button.scrollIntoView({ block: "nearest" });
@@ -399,7 +491,7 @@ class TopologyResult extends HTMLElement {
 
   toggleChanges() {
     this.changes_off = !this.changes_off;
-    const button = this.querySelector(".tr-toggle");
+    const button = this.root.querySelector(".tr-toggle");
     button.setAttribute("aria-pressed", String(!this.changes_off));
     button.textContent = this.changes_off ? "Show changes (C)" : "Hide changes (C)";
     this.draw();
@@ -414,7 +506,7 @@ class TopologyResult extends HTMLElement {
   draw() {
     if (!this.data || !this.images.kinds) return;
     const ratio = window.devicePixelRatio || 1;
-    const opacity = this.changes_off ? 0 : Number(this.querySelector(".tr-opacity").value);
+    const opacity = this.changes_off ? 0 : Number(this.root.querySelector(".tr-opacity").value);
     for (const { canvas, base } of this.panes) {
       const context = canvas.getContext("2d");
       context.setTransform(1, 0, 0, 1, 0, 0);
@@ -466,4 +558,4 @@ function escape(text) {
   return node.innerHTML.replaceAll('"', "&quot;");
 }
 
-if (!customElements.get("topology-result")) customElements.define("topology-result", TopologyResult);
+if (!customElements.get("ss-topology")) customElements.define("ss-topology", TopologyResult);

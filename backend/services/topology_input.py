@@ -272,8 +272,8 @@ def _guess(plane: np.ndarray, values: np.ndarray) -> Kind:
     if small or (len(values) <= FEW_COLOURS and _flatness(plane) > 0.9):
         return "labels"
     scaled = plane / (255 if plane.dtype.itemsize == 1 else 65535)
-    grey = float(((scaled > 0.1) & (scaled < 0.9)).mean())
-    if grey > 0.6:
+    grey = float(((scaled > 0.25) & (scaled < 0.75)).mean())
+    if grey > 0.5:
         raise UserError(
             "This looks like a grey picture, not a segmentation.",
             f"{grey:.0%} of its pixels are middle greys; a segmenter's output is mostly near black or near white.",

@@ -1,0 +1,109 @@
+"""Pictures of a topology repair: what changed, in colours that the colour-blind can tell apart, with a legend.
+
+The palette is Okabe and Ito's (jfly.uni-koeln.de/color, 2008); foreground is a middle grey, so that both the light and
+the dark ones stand out on it. A kind is never told by colour alone: the page's list and the table name it.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+FOREGROUND = (154, 160, 166)
+BACKGROUND = (20, 23, 26)
+PREVIEW_SIDE = 512  # pixels of the longer side of a progress picture
+LEGEND_LINE = 22  # pixels
+
+
+@dataclass(frozen=True)
+class KindStyle:
+    """How one kind of change is shown. ``code`` stands for it in a kind layer (0 is "unchanged")."""
+
+    kind: str
+    code: int
+    title: str
+    colour: str
+    meaning: str
+    topological: bool = True
+
+    @property
+    def rgb(self) -> tuple[int, int, int]:
+        """The colour as three bytes."""
+        return tuple(int(self.colour[at : at + 2], 16) for at in (1, 3, 5))  # type: ignore[return-value]
+
+
+KINDS: tuple[KindStyle, ...] = (
+    KindStyle("removed_island", 1, "removed island", "#D55E00", "A separate piece that was taken away: β₀ falls."),
+    KindStyle("closed_break", 2, "closed break", "#009E73", "Pixels added that join pieces or close a loop."),
+    KindStyle("opened_bridge", 3, "opened bridge", "#CC79A7", "Pixels removed that joined what should be apart."),
+    KindStyle("filled_hole", 4, "filled hole", "#56B4E9", "A hole in the foreground that was filled: β₁ falls."),
+)
+BY_KIND = {style.kind: style for style in KINDS}
+
+
+def base_picture(mask: np.ndarray) -> np.ndarray:
+    """Bool [H, W] as RGB uint8 [H, W, 3]: foreground middle grey on near-black."""
+    import numpy as np
+
+    return np.where(np.asarray(mask, bool)[..., None], np.uint8(FOREGROUND), np.uint8(BACKGROUND))
+
+
+def change_picture(mask: np.ndarray, codes: np.ndarray, *, legend: bool = True) -> np.ndarray:
+    """The mask after the repair with every changed pixel in the colour of its kind, RGB uint8 [H (+ legend), W, 3].
+
+    ``mask`` is bool [H, W]; ``codes`` uint8 [H, W] holds a :class:`KindStyle` code or 0.
+    """
+    import numpy as np
+
+    picture = base_picture(mask)
+    for style in KINDS:
+        picture[codes == style.code] = style.rgb
+    if not legend:
+        return picture
+    used = [style for style in KINDS if (codes == style.code).any()]
+    return np.vstack([picture, _legend(picture.shape[1], used)])
+
+
+def _legend(width: int, styles: list[KindStyle]) -> np.ndarray:
+    """RGB uint8 [lines, width, 3]: one swatch and title a kind, wrapped to the width."""
+    import numpy as np
+    from PIL import Image, ImageDraw, ImageFont
+
+    font = ImageFont.load_default(13)
+    places, x, line = [], 6, 0
+    for style in styles:
+        needed = 18 + int(font.getlength(style.title)) + 14
+        if x > 6 and x + needed > width:
+            x, line = 6, line + 1
+        places.append((x, line, style))
+        x += needed
+    picture = Image.new("RGB", (width, LEGEND_LINE * (line + 1)), (255, 255, 255))
+    draw = ImageDraw.Draw(picture)
+    for left, row, style in places:
+        top = row * LEGEND_LINE + 5
+        draw.rectangle((left, top, left + 12, top + 12), fill=style.rgb, outline=(0, 0, 0))
+        draw.text((left + 18, top - 2), style.title, fill=(0, 0, 0), font=font)
+    if not styles:
+        draw.text((6, 3), "no change", fill=(0, 0, 0), font=font)
+    return np.asarray(picture)
+
+
+def preview_png(probability: np.ndarray) -> bytes:
+    """PNG of a map [H, W] in 0..1 as grey levels, shrunk to at most ``PREVIEW_SIDE`` pixels a side."""
+    import numpy as np
+
+    step = max(1, -(-max(probability.shape) // PREVIEW_SIDE))
+    return png_bytes((np.clip(probability[::step, ::step], 0, 1) * 255).astype(np.uint8))
+
+
+def png_bytes(pixels: np.ndarray) -> bytes:
+    """PNG of uint8 [H, W] or [H, W, 3], without metadata, for the page only."""
+    from PIL import Image
+
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, format="PNG", compress_level=1)
+    return stream.getvalue()
