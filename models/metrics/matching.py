@@ -1,8 +1,8 @@
 """Betti matching of two binary masks: which pieces and loops correspond, not only how many there are.
 
 Equal Betti numbers can hide errors that cancel: a lost vessel here, a false one there. Betti matching (Stucki et al.,
-"Topologically Faithful Image Segmentation via Induced Matching of Persistence Barcodes", ICML 2023) maps both masks into
-their union and pairs the classes that have the same image there. For two binary masks that needs no barcodes:
+"Topologically Faithful Image Segmentation via Induced Matching of Persistence Barcodes", ICML 2023) maps both masks
+into their union and pairs the classes that have the same image there. For two binary masks that needs no barcodes:
 
 - *Pieces.* A component of the union that holds pieces of both masks pairs one of each. The number of pairs is the
   dimension of the intersection of the two images in H₀ of the union.
@@ -61,8 +61,8 @@ def betti_matching(predicted: np.ndarray, truth: np.ndarray, connectivity: Conne
     predicted, truth = _checked(predicted), _checked(truth)
     _same_shape(predicted, truth)
     union = predicted | truth
-    pieces = [label(mask, connectivity) for mask in (predicted, truth, union)]
-    (a, count_a), (b, count_b), (u, count_u) = pieces
+    count_a, count_b = label(predicted, connectivity)[1], label(truth, connectivity)[1]
+    u, count_u = label(union, connectivity)
     in_a = np.zeros(count_u + 1, bool)
     in_b = np.zeros(count_u + 1, bool)
     in_a[u[predicted]] = True
