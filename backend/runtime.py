@@ -48,11 +48,14 @@ class Runtime:
         settings = settings or get_settings()
         try:
             settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-            scratch = Scratch(settings.home / "tmp")
             database = Database(settings.sqlalchemy_url)
+        except OSError as error:
+            raise _unusable_home(error) from error
+        try:
             database.upgrade()
             audit = AuditLog(database)
             artifacts = ArtifactStore(settings.home / "artifacts", database, audit)
+            scratch = Scratch(settings.home / "tmp")
             weights = Weights(settings)
             jobs = LocalEngine(
                 settings=settings,
@@ -65,14 +68,14 @@ class Runtime:
             )
             sweep(artifacts, database)
             scratch.sweep()
+            if start_jobs:
+                jobs.start()
         except OSError as error:
-            raise UserError(
-                "The home folder cannot be used.",
-                f"The system says: {error.strerror or type(error).__name__}.",
-                "Make it writable, or set SYNTHSCOPE_HOME to another folder.",
-            ) from error
-        if start_jobs:
-            jobs.start()
+            database.close()
+            raise _unusable_home(error) from error
+        except BaseException:
+            database.close()
+            raise
         return cls(settings, database, audit, artifacts, scratch, jobs, weights)
 
     def close(self) -> None:
@@ -87,3 +90,11 @@ class Runtime:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _unusable_home(error: OSError) -> UserError:
+    return UserError(
+        "The home folder cannot be used.",
+        f"The system says: {error.strerror or type(error).__name__}.",
+        "Make it writable, or set SYNTHSCOPE_HOME to another folder.",
+    )

@@ -17,6 +17,8 @@ from backend.runtime import Runtime
 from backend.settings import Settings, get_settings
 from backend.store.database import Database
 
+ROOT = Path(__file__).resolve().parent.parent
+
 
 @pytest.fixture(autouse=True)
 def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
@@ -25,6 +27,7 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
         if name.startswith("SYNTHSCOPE_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("SYNTHSCOPE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # programs that tests start find the project from any folder
     get_settings.cache_clear()
     yield
     get_settings.cache_clear()

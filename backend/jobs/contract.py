@@ -130,7 +130,10 @@ class Action:
 
 @dataclass(frozen=True)
 class JobView:
-    """A job as pages see it. ``position`` is 0 for the next in the queue; times are UTC; seconds may be ``None``."""
+    """A job as pages see it. ``position`` is 0 for the next in the queue; times are UTC; seconds may be ``None``.
+
+    ``cancelling`` says that the job was asked to stop and has not come to its next check yet.
+    """
 
     id: str
     system: str
@@ -149,6 +152,7 @@ class JobView:
     created_at: datetime
     created_by: str
     artifacts: tuple[str, ...] = ()
+    cancelling: bool = False
 
     @property
     def fraction(self) -> float:

@@ -50,7 +50,7 @@ class Liveness:
         """Say that this engine lives. False when the others have given it up; it has to register again."""
         with self._database.write() as session:
             beat = update(Engine).where(Engine.id == self.id).values(heartbeat_at=datetime.now(UTC))
-            return bool(session.execute(beat).rowcount)
+            return session.execute(beat.returning(Engine.id)).first() is not None
 
     def bury_the_dead(self, adopter: str | None) -> tuple[int, int]:
         """Settle the jobs of engines that are gone. Returns how many were interrupted, and how many moved over."""

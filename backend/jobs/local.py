@@ -132,9 +132,8 @@ class LocalEngine:
             left = LOOK_S if deadline is None else min(LOOK_S, deadline - time.monotonic())
             if left <= 0:
                 raise TimeoutError(f"job {job_id} is {view.state} after {timeout} s")
-            with self._changed:
-                # A job of another process announces nothing here; it is looked at again each second.
-                self._changed.wait_for(lambda seen=news: self._news != seen, left)
+            # A job of another process announces nothing here; it is looked at again each second.
+            self._await_news(news, left)
 
     def expected_seconds(self, system: str, action: str) -> float | None:
         """Median duration of this installation's finished jobs of that action, ``None`` before the first."""
@@ -170,17 +169,20 @@ class LocalEngine:
             self._news += 1
             self._changed.notify_all()
 
+    def _await_news(self, seen: int, timeout: float | None = None) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._news != seen, timeout)
+
     def _first_worker(self) -> None:
         """Wait for the first job before asking for devices: that may load torch."""
         if not self._await_job():
             return
+        problem: Exception | None = None
         try:
             places = devices(self._settings)
         except Exception as error:
             log.exception("no device for jobs")
             places, problem = ["cpu"], error
-        else:
-            problem = None
         for place in places:
             for index in range(self._settings.job_workers):
                 if (place, index) != (places[0], 0):
@@ -193,8 +195,7 @@ class LocalEngine:
             news = self._news
             if self._table.has_queued(self._liveness.id):
                 return True
-            with self._changed:
-                self._changed.wait_for(lambda seen=news: self._news != seen)
+            self._await_news(news)
         return False
 
     def _work(self, device: str, problem: Exception | None) -> None:

@@ -17,7 +17,7 @@ class Previews:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def put(self, job_id: str, png: bytes) -> None:
         """Replace a job's preview. Raises ``ValueError`` for anything but a PNG."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from statistics import median
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
@@ -155,12 +155,11 @@ class JobTable:
                 update(Job).where(*mine).values(**values, error=INTERRUPTED).returning(Job.id)
             ).scalars()
             ended = list(running)
-            queued = session.execute(
-                update(Job).where(Job.owner == owner, Job.state == JobState.QUEUED).values(owner=adopter)
-            )
+            waiting = (Job.owner == owner, Job.state == JobState.QUEUED)
+            queued = session.execute(update(Job).where(*waiting).values(owner=adopter).returning(Job.number)).all()
             for job_id in ended:
                 self._record_end(session, job_id, JobState.RUNNING, JobState.INTERRUPTED, INTERRUPTED, SYSTEM)
-            return len(ended), queued.rowcount
+            return len(ended), len(queued)
 
     def adopt(self, owner: str) -> int:
         """Take the queued jobs that belong to no engine; returns how many."""
@@ -168,7 +167,7 @@ class JobTable:
             if not session.execute(select(Job.number).where(*_ORPHANED).limit(1)).first():
                 return 0
         with self._database.write() as session:
-            return session.execute(update(Job).where(*_ORPHANED).values(owner=owner)).rowcount
+            return len(session.execute(update(Job).where(*_ORPHANED).values(owner=owner).returning(Job.number)).all())
 
     def view(self, job_id: str) -> Job:
         """One row. Raises ``UserError`` when there is none of that id."""
@@ -209,7 +208,7 @@ class JobTable:
         query = select(Artifact.job_id, Artifact.id).where(Artifact.job_id.in_(job_ids))
         with self._database.read() as session:
             for job_id, artifact_id in session.execute(query.order_by(Artifact.created_at, Artifact.id)):
-                found[job_id].append(artifact_id)
+                found[cast(str, job_id)].append(artifact_id)
         return {job_id: tuple(ids) for job_id, ids in found.items()}
 
     def expected_seconds(self, system: str, action: str) -> float | None:
@@ -292,4 +291,5 @@ def job_view(
         created_at=row.created_at,
         created_by=row.created_by,
         artifacts=made,
+        cancelling=row.cancel_requested and row.state == JobState.RUNNING,
     )

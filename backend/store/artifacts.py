@@ -40,7 +40,8 @@ class ArtifactStore:
         self.folder = folder
         self._database = database
         self._audit = audit
-        (folder / MARKERS).mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (folder / MARKERS).mkdir(exist_ok=True)
 
     def add(
         self,

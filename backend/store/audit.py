@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
-from sqlalchemy import Row, Select, func, insert, or_, select, text
+from sqlalchemy import Row, Select, Table, func, insert, or_, select, text
 from sqlalchemy.orm import Session
 
 from backend.identity import Actor
@@ -25,7 +25,7 @@ from backend.store.schema import AuditEvent
 GENESIS = "0" * 64
 CHAIN_LOCK = 0x5359_4E54_4841_5544  # any constant: an advisory lock of PostgreSQL that only appends take
 
-_table = AuditEvent.__table__
+_table = cast(Table, AuditEvent.__table__)
 _LAST = select(_table.c.seq, _table.c.hash).order_by(_table.c.seq.desc()).limit(1)
 _INSERT = insert(_table)
 _LOCK = text("SELECT pg_advisory_xact_lock(:key)")
@@ -50,13 +50,17 @@ class AuditEventView:
 
 @dataclass(frozen=True)
 class Verification:
-    """What a walk along the chain found. ``broken_at`` is the number of the first broken or missing event."""
+    """What a walk along the chain found. ``broken_at`` is the number of the first broken or missing event.
+
+    ``guarded`` says whether the triggers are in place by which the database itself refuses changes.
+    """
 
     ok: bool
     events: int
     head: str
     broken_at: int | None = None
     reason: str = ""
+    guarded: bool = True
 
 
 def event_hash(
@@ -132,10 +136,12 @@ class AuditLog:
         session.execute(_INSERT, values)
         return AuditEventView(**(values | {"at": moment, "old": old, "new": new}))
 
-    def append(self, **event: Any) -> AuditEventView:
-        """Append an event in a transaction of its own; takes what :meth:`record` takes."""
+    def append(
+        self, *, actor: Actor, action: str, subject: str, old: Any = None, new: Any = None, reason: str = ""
+    ) -> AuditEventView:
+        """Append an event in a transaction of its own, for what changes nothing in the database."""
         with self._database.write() as session:
-            return self.record(session, **event)
+            return self.record(session, actor=actor, action=action, subject=subject, old=old, new=new, reason=reason)
 
     def events(self, *, limit: int = 100, offset: int = 0, **filters: Any) -> Sequence[AuditEventView]:
         """Events, newest first. Filters, all optional: ``action``, ``actor``, ``subject`` (equal), ``since``, ``until``

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, Table, select, text
 
 from backend.store.audit import GENESIS, Verification, event_hash
 from backend.store.database import Database
@@ -13,7 +14,18 @@ from backend.store.schema import AuditEvent
 
 BATCH = 1000
 
-_table = AuditEvent.__table__
+_table = cast(Table, AuditEvent.__table__)
+
+_GUARDS = {
+    True: (
+        "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'audit_events'",
+        {"audit_events_no_update", "audit_events_no_delete", "audit_events_continue"},
+    ),
+    False: (
+        "SELECT tgname FROM pg_trigger WHERE tgrelid = 'audit_events'::regclass AND tgenabled = 'A'",
+        {"audit_events_no_change", "audit_events_continue"},
+    ),
+}
 
 
 def chain(database: Database, last: int | None = None) -> Iterator[Row[Any]]:
@@ -39,6 +51,17 @@ def verify(database: Database, expected_head: str | None = None) -> Verification
     A broken chain is reported at its first break with the number of sound events before it. ``expected_head`` may be
     the head of any earlier moment: a chain that has grown since still contains it.
     """
+    return replace(_walk(database, expected_head), guarded=guarded(database))
+
+
+def guarded(database: Database) -> bool:
+    """Whether the triggers that refuse changes of the audit table exist and are switched on."""
+    query, names = _GUARDS[database.sqlite]
+    with database.read() as session:
+        return names <= set(session.execute(text(query)).scalars())
+
+
+def _walk(database: Database, expected_head: str | None) -> Verification:
     expected = expected_head.strip().lower() if expected_head else None
     found = expected in (None, GENESIS)
     count, head = 0, GENESIS

@@ -6,9 +6,9 @@ import csv
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, cast
 
-from sqlalchemy import select
+from sqlalchemy import Table, select
 
 from backend.errors import UserError
 from backend.notices import RESEARCH_ONLY
@@ -20,14 +20,14 @@ from backend.store.schema import AuditEvent
 
 COLUMNS = ("seq", "at", "actor", "role", "action", "subject", "old", "new", "reason", "previous", "hash")
 
-_table = AuditEvent.__table__
+_table = cast(Table, AuditEvent.__table__)
 
 
 def export(database: Database, path: Path, format: Literal["csv", "json"]) -> Path:
     """Write every event that exists now. ``old`` and ``new`` stay the canonical JSON texts that were hashed."""
     with database.read() as session:
         last = session.execute(select(_table.c.seq, _table.c.hash).order_by(_table.c.seq.desc()).limit(1)).first()
-    facts = {
+    facts: dict[str, Any] = {
         "notice": RESEARCH_ONLY,
         "exported_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "events": last.seq if last else 0,

@@ -36,7 +36,9 @@ class Database:
         options: dict[str, Any] = {"json_serializer": canonical_json}
         if self.sqlite:
             if self.url.database:
-                Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
+                path = Path(self.url.database)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.touch(mode=0o600)  # others on this machine have no business in it
             options |= {"connect_args": {"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}}
             options |= {"pool_size": 8, "max_overflow": 56}
         else:

@@ -96,11 +96,13 @@ def test_cancel_at_every_step_stops_at_that_step_and_keeps_the_preview(
         steps.go(before)
     steps.at(step)
     lab.jobs.cancel(job_id, actor=KIM)
-    assert state(lab, job_id) is JobState.RUNNING  # until it looks
+    asked = lab.jobs.view(job_id)
+    assert (asked.state, asked.cancelling) == (JobState.RUNNING, True)  # until it looks
     steps.go()
     view = lab.jobs.wait(job_id, WAIT)
     assert view.state is JobState.CANCELLED
     assert steps.reached() == step + 1
+    assert not view.cancelling
     assert view.result is None
     assert view.error is None
     # What was stored before the cancel stays, whole; after it nothing is stored.

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from backend.errors import UserError
 from backend.identity import LOCAL, Actor
 from backend.notices import RESEARCH_ONLY
-from backend.store.audit import GENESIS, AuditLog, event_hash
+from backend.store.audit import GENESIS, AuditLog, Verification, event_hash
 from backend.store.audit_check import BATCH
 from backend.store.database import Database
 
@@ -53,6 +53,7 @@ def test_first_event_continues_from_genesis_and_numbers_are_dense(log: AuditLog)
     assert second.previous == first.hash
     assert third.previous == second.hash == log.events(limit=1, offset=1)[0].hash
     assert log.head() == third.hash
+    assert log.verify() == Verification(ok=True, events=3, head=third.hash, guarded=True)
 
 
 def test_hash_is_sha256_of_canonical_json() -> None:
@@ -159,6 +160,7 @@ def test_verify_names_a_tampered_row(database: Database, log: AuditLog, column: 
     attack(database, f"UPDATE audit_events SET {column} = 'x' WHERE seq = 3")
     found = log.verify()
     assert not found.ok
+    assert not found.guarded
     assert found.broken_at == 3
     assert found.events == 2
     assert "3" in found.reason
