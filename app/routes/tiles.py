@@ -24,6 +24,7 @@ from backend.errors import UserError
 from backend.identity import LOCAL
 from backend.notices import RESEARCH_ONLY, SYNTHETIC
 from backend.services.slides import MAX_VIEW_SIDE, close_library, library
+from backend.tiles.geometry import Box
 
 FRONTEND = Path(__file__).resolve().parents[1] / "frontend"
 VIEWER = FRONTEND / "viewer"
@@ -32,7 +33,11 @@ OPENSEADRAGON = FRONTEND / "node_modules" / "openseadragon" / "build" / "opensea
 ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 TILE = re.compile(r"/api/slides/([A-Za-z0-9_-]{1,64})/tiles/(\d{1,2})/(\d{1,7})_(\d{1,7})\.jpg")
 TILE_POLICY = (b"cache-control", b"private, max-age=3600")
-VIEWER_POLICY = "default-src 'self'; img-src 'self' data: blob:; frame-ancestors 'self'; object-src 'none'"
+# The hash is that of an empty style element, which keeps OpenSeadragon from adding one with rules in it.
+VIEWER_POLICY = (
+    "default-src 'self'; style-src 'self' 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='; "
+    "img-src 'self' data: blob:; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'"
+)
 UNKNOWN = UserError(
     "There is no such tile.", "The slide or the position in it does not exist.", "Open the slide again."
 )
@@ -144,12 +149,23 @@ def _thumbnail(slides: Any, slide_id: str, side: int) -> bytes:
 
 @router.get("/api/slides/{slide_id}/region.png")
 async def region(
-    request: Request, slide_id: str, x: int, y: int, width: int, height: int, longest: int = 2048
+    request: Request,
+    slide_id: str,
+    x: int,
+    y: int,
+    width: int,
+    height: int,
+    longest: int = 2048,
+    rotate: int = 0,
 ) -> Response:
-    """A rectangle in slide pixels as a lossless PNG with provenance and the research-use mark, at most 4096 a side."""
+    """A rectangle in slide pixels as a lossless PNG with provenance and the research-use mark, at most 4096 a side.
+
+    ``rotate`` turns it clockwise by 90, 180 or 270 degrees.
+    """
     slides = library(runtime_of(request))
     await found(slides.describe, _checked(slide_id))
-    data = await run_in_threadpool(lambda: slides.view_png(slide_id, x, y, width, height, longest, actor=LOCAL))
+    box = Box(x, y, width, height)
+    data = await run_in_threadpool(lambda: slides.view_png(slide_id, box, longest, rotate=rotate, actor=LOCAL))
     headers = {"content-disposition": 'attachment; filename="synthscope-view.png"', "cache-control": "no-store"}
     return Response(data, media_type="image/png", headers=headers)
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from backend.errors import UserError
 from backend.identity import Actor
-from backend.notices import RESEARCH_ONLY
 
 if TYPE_CHECKING:
     from backend.jobs.contract import Action
     from backend.media.slides import Slide
     from backend.runtime import Runtime
     from backend.tiles.engine import TileEngine
+    from backend.tiles.geometry import Box
 
 ACTIONS: tuple[Action, ...] = ()
 """Nothing a slide can do so far takes long enough to be a job."""
@@ -112,31 +112,36 @@ class SlideLibrary:
                 notes=notes,
             )
 
-    def view_png(self, slide_id: str, x: int, y: int, width: int, height: int, longest: int, *, actor: Actor) -> bytes:
+    def view_png(self, slide_id: str, box: Box, longest: int, *, rotate: int = 0, actor: Actor) -> bytes:
         """A rectangle in slide pixels as a marked PNG, its longer side ``longest`` pixels at most; audited.
 
-        Never magnified: a smaller rectangle gives a smaller picture. Raises ``UserError`` when nothing of the slide
-        is in the rectangle.
+        ``rotate`` turns the picture clockwise (0, 90, 180, 270 degrees). Never magnified: a smaller rectangle gives a
+        smaller picture. Raises ``UserError`` when nothing of the slide is in the rectangle.
         """
+        import numpy as np
+
         from backend.media.write_png import write_png
         from backend.provenance import Provenance
 
-        if width < 1 or height < 1:
+        if box.width < 1 or box.height < 1:
             raise UserError("This view has no pixels.", what_to_do="Zoom out a little and try again.")
         view = self.describe(slide_id)
         with self.engine.use(slide_id) as opened:
-            left, top = max(0, x), max(0, y)
-            right, bottom = min(x + width, view.width), min(y + height, view.height)
+            left, top = max(0, box.x), max(0, box.y)
+            right, bottom = min(box.x + box.width, view.width), min(box.y + box.height, view.height)
+            if right <= left or bottom <= top:
+                raise UserError("This view shows nothing of the slide.", what_to_do="Move back to it and try again.")
             longest = max(1, min(longest, MAX_VIEW_SIDE))
             scale = max(1.0, (right - left) / longest, (bottom - top) / longest)
             out = max(1, round((right - left) / scale)), max(1, round((bottom - top) / scale))
-            pixels = opened.region(left, top, right - left, bottom - top, out)
+            turns = -(rotate // 90) % 4
+            pixels = np.rot90(opened.region(left, top, right - left, bottom - top, out), turns)
         request = {"slide": slide_id, "x": left, "y": top, "width": right - left, "height": bottom - top}
         provenance = Provenance.now(
             system="slides",
             action="view",
             synthetic=view.synthetic,
-            request={**request, "pixels": list(out), "notice": RESEARCH_ONLY},
+            request={**request, "rotate": -turns % 4 * 90, "pixels": [pixels.shape[1], pixels.shape[0]]},
             parents=(slide_id,) if view.source == "artifact" else (),
         )
         with self._runtime.scratch.workdir() as folder:

@@ -78,13 +78,11 @@ class OpenedSlide:
     def region(self, x: int, y: int, width: int, height: int, out: tuple[int, int]) -> np.ndarray:
         """A rectangle in slide pixels as a picture of (width, height) ``out``, uint8 [height, width, 3].
 
-        The rectangle is cut to the slide; it is never magnified beyond twice its pixels. Raises ``UserError`` when
-        nothing of it lies on the slide.
+        The rectangle lies inside the slide; what is damaged is hatched. Raises ``ValueError`` for any other.
         """
-        right, bottom = min(x + width, self.pyramid.width), min(y + height, self.pyramid.height)
-        x, y = max(0, x), max(0, y)
-        if right <= x or bottom <= y:
-            raise UserError("This view shows nothing of the slide.", what_to_do="Move back to the slide and try again.")
+        right, bottom = x + width, y + height
+        if not (0 <= x < right <= self.pyramid.width and 0 <= y < bottom <= self.pyramid.height) or min(out) < 1:
+            raise ValueError(f"no rectangle of the slide: {(x, y, width, height)}")
         scale = min((right - x) / out[0], (bottom - y) / out[1])
         level = self.pyramid.finest
         while level > 0 and self.pyramid.downsample(level - 1) <= scale:
