@@ -28,7 +28,8 @@ def error_html(error: UserError) -> str:
 def toast(error: UserError) -> gr.Error:
     """The same as a notification, for an event handler to raise."""
     rest = " ".join(part for part in (error.why, error.what_to_do) if part)
-    return gr.Error(escape(rest or " "), title=escape(error.what), duration=12, print_exception=False)
+    # Gradio's page shows the message but not the title of an error that went through its queue.
+    return gr.Error(f"<strong>{escape(error.what)}</strong> {escape(rest)}", duration=12, print_exception=False)
 
 
 def guarded(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -46,7 +46,8 @@ def build(runtime: Runtime, shell: Shell) -> None:
         since = gr.Textbox(label="From (UTC)", placeholder="YYYY-MM-DD", scale=2, min_width=120)
         until = gr.Textbox(label="To (UTC)", placeholder="YYYY-MM-DD", scale=2, min_width=120)
     filters = [text, actor, action, subject, since, until]
-    page = gr.State(0)
+    # Hidden rather than gr.State, which would hold a connection open for as long as the page is.
+    page = shell.hidden("audit-page")
     chosen = shell.hidden("event")
     with gr.Row():
         with gr.Column(scale=3, min_width=480):
@@ -66,15 +67,15 @@ def build(runtime: Runtime, shell: Shell) -> None:
             detail = html('<p class="ss-empty">Choose an event to see it whole.</p>')
 
     def turn(step: int) -> Any:
-        def show(number: int, *values: Any) -> tuple[int, str]:
-            return _page(runtime, number + step, values, chosen.elem_id or "")
+        def show(number: str, *values: Any) -> tuple[str, str]:
+            return _page(runtime, int(number or 0) + step, values, chosen.elem_id or "")
 
         return show
 
-    def restart(*values: Any) -> tuple[int, str]:
+    def restart(*values: Any) -> tuple[str, str]:
         return _page(runtime, 0, values, chosen.elem_id or "")
 
-    def enter(*values: Any) -> tuple[Any, int, str]:
+    def enter(*values: Any) -> tuple[Any, str, str]:
         choices = [ANY, *runtime.audit.actions()]
         return (gr.Dropdown(choices=choices), *restart(*values))
 
@@ -89,13 +90,13 @@ def build(runtime: Runtime, shell: Shell) -> None:
     shell.on(verify.click, lambda value: _verdict(runtime.audit.verify(_hash(value))), [head], [verdict])
 
 
-def _page(runtime: Runtime, number: int, values: Sequence[Any], into: str) -> tuple[int, str]:
+def _page(runtime: Runtime, number: int, values: Sequence[Any], into: str) -> tuple[str, str]:
     """The page's number, moved to one that exists, and its table."""
     query = _query(*values)
     total = runtime.audit.count(**query)
     number = max(0, min(number, (total - 1) // PAGE))
     events = runtime.audit.events(limit=PAGE, offset=number * PAGE, **query)
-    return number, _table(events, number * PAGE, total, into)
+    return str(number), _table(events, number * PAGE, total, into)
 
 
 def _query(text: str, actor: str, action: str, subject: str, since: str, until: str) -> dict[str, Any]:
