@@ -163,13 +163,13 @@ def present(
     """Stored values → modality values or RGB, with what the display needs. See :class:`DicomImage`."""
     from pydicom.pixels import apply_color_lut
 
-    from backend.media.dicom_values import modality_values, voi
+    from backend.media.dicom_values import modality_values, palette, voi
 
     if photometric == "PALETTE COLOR":
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                colour = apply_color_lut(pixels, dataset)
+                colour = apply_color_lut(pixels, palette(dataset))
         except Exception as error:
             from backend.media.dicom_open import damaged
 

@@ -59,6 +59,22 @@ def _rescale(dataset: Dataset) -> tuple[float, float]:
     return pair if all(np.isfinite(pair)) and pair[0] != 0 else (1.0, 0.0)
 
 
+def palette(dataset: Dataset) -> Dataset:
+    """The colour tables of a data set in little-endian order, which is the only one that pydicom applies rightly."""
+    import pydicom
+
+    plain = [item for item in dataset.group_dataset(0x0028) if "PaletteColor" in item.keyword]
+    if dataset.original_encoding[1] is not False or any("Segmented" in item.keyword for item in plain):
+        return dataset
+    tables = pydicom.Dataset()
+    for element in plain:
+        value = element.value
+        if isinstance(value, bytes) and element.VR == "OW":
+            value = np.frombuffer(value, ">u2").astype("<u2").tobytes()
+        tables.add_new(element.tag, element.VR, value)
+    return tables
+
+
 def functional_groups(dataset: Dataset, keyword: str, frames: int) -> list[Dataset]:
     """One item of a functional group macro per frame (shared ones repeated); empty when the file has none."""
     try:

@@ -124,7 +124,7 @@ class Limits:
         """
         inflater, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
         while (chunk := source.read(CHUNK)) and not inflater.eof:
-            while chunk:
+            while chunk and not inflater.eof:
                 total += len(inflater.decompress(chunk, CHUNK))
                 self.check_unpacked(total, stored)
                 chunk = inflater.unconsumed_tail
