@@ -7,19 +7,17 @@ it is first asked for and is called a phantom everywhere.
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from importlib import metadata, util
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from backend.errors import UserError
 from backend.identity import Actor
+from backend.provenance import Provenance, code_version
 from backend.settings import Settings, get_settings
 
 if TYPE_CHECKING:
@@ -32,11 +30,8 @@ SampleKind = Literal["slide", "mask", "image", "clip", "volume", "dicom"]
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKS_FILE = ROOT / "assets" / "packs.txt"
-THUMBNAIL_SIZE = 160
-"""Longer side of a thumbnail, in pixels."""
-
 _PHANTOM_SIZE = 384
-_PHANTOMS = (("vessels", 3), ("neurons", 5), ("cracks", 7))
+_PHANTOMS = (("vessels", 3), ("membranes", 5), ("mortar", 7), ("roads", 11))
 _TOPOMORTAR = ("001", "014", "032")
 
 
@@ -115,7 +110,8 @@ def sample_file(sample_id: str, settings: Settings | None = None) -> Path:
         return found.path
     if not found.phantom:
         raise UserError(f"The sample “{found.title}” is not installed.", what_to_do=found.how_to_get)
-    target = settings.home / "cache" / "samples" / f"{found.id}.png"
+    # A newer program may draw it otherwise, so a drawing is kept for the version that made it.
+    target = settings.home / "cache" / "samples" / f"{found.id}-{code_version()}.png"
     if not target.is_file():
         _write_png(target, _draw_phantom(found.id))
     return target
@@ -128,12 +124,11 @@ def accept_sample(runtime: Runtime, sample_id: str, *, actor: Actor) -> Artifact
     """
     from backend.media.intake import receive
     from backend.media.limits import Limits
-    from backend.provenance import Provenance
 
     settings = runtime.settings
     found, source = sample(sample_id, settings), sample_file(sample_id, settings)
-    with tempfile.TemporaryDirectory(dir=settings.home, prefix=".sample-") as folder:
-        work, into = Path(folder, "work"), Path(folder, "clean")
+    with runtime.scratch.workdir() as folder:
+        work, into = folder / "work", folder / "clean"
         work.mkdir()
         into.mkdir()
         item = receive(source, filename=source.name, workdir=work, limits=Limits.from_settings(settings), into=into)
@@ -161,13 +156,14 @@ def accept_sample(runtime: Runtime, sample_id: str, *, actor: Actor) -> Artifact
 
 
 def thumbnail(sample_id: str, settings: Settings | None = None) -> bytes:
-    """PNG of at most :data:`THUMBNAIL_SIZE` pixels a side, made when first asked for and kept in memory.
+    """Small PNG of the sample, made when first asked for and kept in memory.
 
     Raises ``UserError`` when the sample is not installed.
     """
+    from backend.thumbnails import thumbnail_of
+
     settings = settings or get_settings()
-    path = sample_file(sample_id, settings)
-    return _thumbnail(path, sample(sample_id, settings).kind)
+    return thumbnail_of(sample_file(sample_id, settings), sample(sample_id, settings).kind)
 
 
 def _installed_version(name: str) -> str:
@@ -322,19 +318,16 @@ def _phantoms() -> list[Sample]:
 
 
 def _draw_phantom(sample_id: str) -> np.ndarray:
-    """Damaged phantom mask, uint8 [H, W], 0 or 255."""
-    _, family, seed = sample_id.split("-")
-    return _damaged(family, int(seed))
-
-
-def _damaged(family: str, seed: int) -> np.ndarray:
+    """Damaged phantom mask, uint8 [H, W], 0 or 255; its truth is the phantom of the same family and seed."""
     import numpy as np
 
-    from models.phantoms import curvilinear, segmenter
+    from models.phantoms import curvilinear
+    from models.topology.perturb import perturb
 
-    truth = curvilinear.sample(family, _PHANTOM_SIZE, seed)
-    predicted = segmenter.predict(truth, seed)
-    return np.where(np.asarray(predicted) >= 0.5, 255, 0).astype(np.uint8)
+    _, family, seed = sample_id.split("-")
+    truth = curvilinear.sample(family, _PHANTOM_SIZE, int(seed))
+    damaged = perturb(truth, np.random.default_rng([int(seed), 1])).soft
+    return np.where(damaged >= 0.5, 255, 0).astype(np.uint8)
 
 
 def _write_png(target: Path, pixels: np.ndarray) -> None:
@@ -349,64 +342,3 @@ def _write_png(target: Path, pixels: np.ndarray) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-
-
-@lru_cache(maxsize=64)
-def _thumbnail(path: Path, kind: SampleKind) -> bytes:
-    from PIL import Image
-
-    picture = _PICTURES.get(kind, _open_image)(path)
-    image = Image.fromarray(picture) if not isinstance(picture, Image.Image) else picture
-    image = image.convert("RGB")
-    image.thumbnail((THUMBNAIL_SIZE, THUMBNAIL_SIZE))
-    stream = io.BytesIO()
-    image.save(stream, format="PNG", optimize=True)
-    return stream.getvalue()
-
-
-def _open_image(path: Path) -> object:
-    from PIL import Image
-
-    return Image.open(path)
-
-
-def _open_slide(path: Path) -> object:
-    import openslide
-
-    with openslide.OpenSlide(path) as slide:
-        return slide.get_thumbnail((THUMBNAIL_SIZE, THUMBNAIL_SIZE))
-
-
-def _open_dicom(path: Path) -> object:
-    """First frame, uint8."""
-    import numpy as np
-    from pydicom.pixels import pixel_array
-
-    frame = pixel_array(path, index=0)  # converts YBR to RGB
-    return frame if frame.ndim == 3 else _stretched(frame.astype(np.float32))
-
-
-def _open_volume(path: Path) -> object:
-    """Middle axial slice, uint8, head up."""
-    import nibabel
-    import numpy as np
-
-    image = nibabel.as_closest_canonical(nibabel.load(path))
-    middle = np.asarray(image.dataobj[:, :, image.shape[2] // 2], dtype=np.float32)
-    return _stretched(np.rot90(middle))
-
-
-def _stretched(pixels: np.ndarray) -> np.ndarray:
-    """Grey values stretched from their 1st to their 99th percentile, uint8."""
-    import numpy as np
-
-    low, high = np.percentile(pixels, [1, 99])
-    return np.clip((pixels - low) * (255 / max(high - low, 1e-6)), 0, 255).astype(np.uint8)
-
-
-_PICTURES: dict[str, Callable[[Path], object]] = {
-    "slide": _open_slide,
-    "clip": _open_dicom,
-    "dicom": _open_dicom,
-    "volume": _open_volume,
-}
