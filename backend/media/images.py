@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from PIL import (
 from backend.errors import UserError
 from backend.media.limits import Limits
 
+# tifffile writes the names of damaged files to the log; what is wrong with them is said in a sentence instead.
+logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
 # Our own limits are checked on the declared size before anything is decoded, so Pillow's warning has nothing to add.
 Image.MAX_IMAGE_PIXELS = None
 
@@ -167,11 +170,14 @@ def _tiff(path: Path) -> np.ndarray:
                 "Export it as PNG or as an RGB TIFF.",
             )
         pixels = page.asarray()
+        declared = (page.imagelength, page.imagewidth)
         if page.planarconfig == 2 and pixels.ndim == 3:
             pixels = np.moveaxis(pixels, 0, -1)
         if kind == 0:
             pixels = np.invert(pixels) if pixels.dtype.kind == "u" else pixels.max() - pixels
         orientation = page.tags.valueof(274, 1)
+    if pixels.ndim not in (2, 3) or pixels.shape[:2] != declared or not pixels.size:
+        raise BROKEN
     if pixels.ndim == 3 and pixels.shape[2] == 2:
         pixels = pixels[..., [0, 0, 0, 1]]
     if pixels.ndim == 3 and pixels.shape[2] > 4:
@@ -183,7 +189,8 @@ def _tiff(path: Path) -> np.ndarray:
     if pixels.dtype.kind == "f":
         pixels = pixels.astype(np.float32)
     elif pixels.dtype.kind in "iu" and pixels.dtype.itemsize > 2:
-        pixels = pixels.astype(np.int32) if pixels.dtype.itemsize == 4 else pixels.astype(np.float32)
+        fits = pixels.dtype.itemsize == 4 and pixels.max() <= np.iinfo(np.int32).max
+        pixels = pixels.astype(np.int32 if fits else np.float32)
     elif pixels.dtype.kind == "i":
         pixels = pixels.astype(np.int32)
     elif pixels.dtype.kind == "b":

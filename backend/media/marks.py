@@ -22,6 +22,7 @@ import hashlib
 import json
 import os
 import secrets
+import subprocess
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -29,6 +30,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from backend.errors import UserError
 from backend.notices import RESEARCH_ONLY, SYNTHETIC
 from backend.provenance import Provenance, canonical_json
 
@@ -132,7 +134,9 @@ def read_mark(path: Path) -> Mark | None:
             text = _nifti(path)
         else:
             text = _csv(path)
-    except (OSError, ValueError, KeyError, SyntaxError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error):
+    except (OSError, ValueError, KeyError, SyntaxError, EOFError, AttributeError, IndexError, UserError):
+        return None
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, subprocess.TimeoutExpired, csv.Error):
         return None
     return Mark.from_text(text) if text else None
 
@@ -208,8 +212,11 @@ def _nifti(path: Path) -> str:
 
 
 def _csv(path: Path) -> str:
-    csv.field_size_limit(MAX_MARK)
     with path.open(encoding="utf-8", newline="") as file:
+        if RESEARCH_ONLY not in file.read(1 << 20).split("\n", 1)[0]:
+            return ""
+        file.seek(0)
+        csv.field_size_limit(MAX_MARK)
         rows = csv.reader(file)
         header = next(rows, [])
         if not header or header[-1].strip() != RESEARCH_ONLY:

@@ -6,6 +6,7 @@ a small cache of decoded ones. Source: OME-TIFF specification 6.0 (sub-resolutio
 
 from __future__ import annotations
 
+import logging
 import os
 import xml.etree.ElementTree as ElementTree
 from collections import OrderedDict
@@ -21,6 +22,9 @@ from backend.errors import UserError
 from backend.media.limits import Limits
 from backend.media.slides import MAX_TILE_PIXELS, Slide, damaged, plausible_mpp
 from backend.media.tiff import TAGS, TiffError, read_directories
+
+# tifffile writes the names of damaged files to the log; what is wrong with them is said in a sentence instead.
+logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
 
 CACHE_BYTES = 64 * 1024 * 1024
 MICRONS = {"µm": 1.0, "μm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "Å": 1e-4, "in": 25_400.0}
