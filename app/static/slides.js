@@ -5,7 +5,7 @@ import { Part, element, fill, params } from "/static/theme/common.js";
 
 const STYLE = new CSSStyleSheet();
 STYLE.replaceSync(`
-  iframe { display: block; width: 100%; height: clamp(420px, 76vh, 900px); border: 1px solid var(--border-color-primary);
+  iframe { display: block; width: 100%; height: clamp(440px, calc(100vh - 262px), 1000px); border: 1px solid var(--border-color-primary);
     border-radius: 10px; background: var(--background-fill-secondary); }
   .none { display: grid; place-items: center; min-height: 220px; padding: 24px; text-align: center; font-size: 14px;
     color: var(--body-text-color-subdued); border: 1px dashed var(--border-color-primary); border-radius: 10px; }
@@ -25,8 +25,14 @@ class SlideFrame extends Part {
     addEventListener("message", this.onMessage);
     addEventListener("hashchange", this.onHash);
     this.open();
-    const named = params().get("slide");
-    if (!this.getAttribute("slide") && named) fill(this.getAttribute("into"), named);
+    this.ask(params().get("slide"));
+  }
+
+  // The page may not listen yet when the box is there already; the same value twice starts nothing twice.
+  ask(named, tries = 8) {
+    if (!named || !tries || !this.isConnected || this.getAttribute("slide")) return;
+    fill(this.getAttribute("into"), named);
+    setTimeout(() => this.ask(named, tries - 1), 700);
   }
 
   disconnectedCallback() {

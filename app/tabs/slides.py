@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
@@ -11,7 +11,7 @@ from app.components.html import html
 from backend.errors import UserError
 from backend.identity import LOCAL
 from backend.samples import samples
-from backend.services.slides import SAMPLE_KINDS, SlideView, library
+from backend.services.slides import SlideView, library
 
 if TYPE_CHECKING:
     from app.components.shell import Shell
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 ACCEPT = ".svs,.ndpi,.scn,.bif,.vms,.mrxs,.tif,.tiff,.dcm,.zip,.png,.jpg,.jpeg"
 PICTURES = ("retina", "ihc-colon")
-INTRODUCTION = """<div class="ss-lead"><p>A microscope for whole slides: from the section to a nucleus, with scale bar and
-magnifications from the file's own µm/px. It opens what scanners write (SVS, NDPI, SCN, BIF, MRXS, DICOM whole-slide),
-tiled TIFF and OME-TIFF, and plain pictures. The address of the page always names the view, so that it can be shared or
-come back after a reload. A slide opens in about a second.</p></div>"""
+INTRODUCTION = """<div class="ss-lead"><p>A microscope for whole slides: from the section to a nucleus, with scale bar
+and magnifications from the file's own µm/px. It opens what scanners write (SVS, NDPI, SCN, BIF, MRXS, DICOM
+whole-slide), tiled TIFF and OME-TIFF, and plain pictures. The address of the page always names the view, so that it can
+be shared and comes back after a reload. A slide opens in about a second.</p></div>"""
 PRIVACY = (
-    "Label and macro images of an upload are removed before it is stored, and so are names, dates and numbers that could "
-    "identify someone; those of a slide on the server are never shown."
+    "Label and macro images of an upload are removed before it is stored, and so are names, dates and numbers that "
+    "could identify someone; those of a slide on the server are never shown."
 )
 KEYS = {
     "Arrows": "Move the slide",
@@ -40,17 +40,16 @@ KEYS = {
     "F": "Full screen",
 }
 
+Shown = tuple[str, str, str, dict[str, Any]]
+"""Viewer, facts, provenance, and whether the list of slides is open."""
+
 
 def build(runtime: Runtime, shell: Shell) -> None:
     """Lay out the tab. Nothing is opened and no reader is loaded before a slide is chosen."""
     html(INTRODUCTION)
-    with gr.Accordion("Choose a slide", open=True, elem_id="ss-slides-choose"):
-        offered = [
-            sample
-            for sample in samples(settings=runtime.settings)
-            if sample.kind in SAMPLE_KINDS and (sample.kind == "slide" or sample.id in PICTURES)
-        ]
-        sample = shell.samples(offered)
+    with gr.Accordion("Choose a slide", open=True, elem_id="ss-slides-choose") as choice:
+        pictures = [item for item in samples("image", runtime.settings) if item.id in PICTURES]
+        sample = shell.samples([*samples("slide", runtime.settings), *pictures])
         with gr.Row():
             with gr.Column():
                 uploaded = shell.upload("Your own slide or picture", accept=ACCEPT, hint="Stays on this machine.")
@@ -62,34 +61,38 @@ def build(runtime: Runtime, shell: Shell) -> None:
     with gr.Row():
         facts = html("")
         card = shell.provenance()
-    outputs = [viewer, facts, card.html]
+    outputs = [viewer, facts, card.html, choice]
 
-    def shown(view: SlideView) -> tuple[str, str, str]:
+    def shown(view: SlideView) -> Shown:
         provenance = card.render([view.id]) if view.source == "artifact" else ""
-        return _frame(named.elem_id, view.id), _facts(view), provenance
+        # The list of slides folds away, so that the slide itself is in view.
+        return _frame(named.elem_id, view.id), _facts(view), provenance, gr.update(open=False)
 
-    def open_sample(sample_id: str) -> tuple[str, str, str]:
+    def open_sample(sample_id: str) -> Shown:
         return shown(library(runtime).open_sample(sample_id, actor=LOCAL))
 
-    def open_upload(artifact_id: str) -> tuple[str, str, str]:
+    def open_upload(artifact_id: str) -> Shown:
         if not artifact_id:
-            return _frame(named.elem_id, ""), "", ""
+            return _frame(named.elem_id, ""), "", "", gr.update(open=True)
         return shown(library(runtime).open_artifact(artifact_id, actor=LOCAL))
 
-    def open_path(text: str) -> tuple[str, str, str]:
+    def open_path(text: str) -> Shown:
         return shown(library(runtime).open_path(text, actor=LOCAL))
 
-    def open_named(slide_id: str) -> tuple[str, str, str]:
+    def open_named(slide_id: str) -> Shown:
         # The address of the page may name a sample, an upload or a file of the server; all three are opaque ids.
         if not slide_id:
             raise UserError("No slide was named.", what_to_do="Choose one.")
         return shown(library(runtime).describe(slide_id))
 
-    shell.on(sample.change, open_sample, [sample], outputs)
-    shell.on(uploaded.change, open_upload, [uploaded], outputs)
-    shell.on(named.change, open_named, [named], outputs)
-    shell.on(go.click, open_path, [path], outputs)
-    shell.on(path.submit, open_path, [path], outputs)
+    for event, function, source in (
+        (sample.change, open_sample, sample),
+        (uploaded.change, open_upload, uploaded),
+        (named.change, open_named, named),
+        (go.click, open_path, path),
+        (path.submit, open_path, path),
+    ):
+        shell.on(event, function, [source], outputs, show_progress_on=[facts])
     shell.shortcuts("Slides", KEYS)
 
 
@@ -106,7 +109,7 @@ def _path_field(runtime: Runtime) -> tuple[gr.Textbox, gr.Button]:
         interactive=allowed,
         elem_id="ss-slides-path",
     )
-    return path, gr.Button("Open", interactive=allowed, elem_id="ss-slides-open")
+    return path, gr.Button("Open", size="sm", interactive=allowed, elem_id="ss-slides-open")
 
 
 def _frame(into: str, slide_id: str) -> str:
