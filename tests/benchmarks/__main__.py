@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status."""
     known = benchmarks()
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("system", choices=sorted(known), help="what to measure")
+    parser.add_argument("system", choices=[*sorted(known), "all"], help="what to measure")
     parser.add_argument("--full", action="store_true", help="every case and repeat; the default takes a few minutes")
     parser.add_argument("--data", type=Path, help="folder of real data (default: ../shared/data, then SYNTHSCOPE_DATA)")
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random (default 0)")
@@ -64,10 +64,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         data = data_folder(given.data)
     except FileNotFoundError as error:
         parser.error(str(error))
-    options = Options(system=given.system, full=given.full, data=data, seed=given.seed)
-    start = time.perf_counter()
-    report = import_module(known[given.system]).run(options)
-    show(given.system, report, time.perf_counter() - start)
+    for system in sorted(known) if given.system == "all" else [given.system]:
+        options = Options(system=system, full=given.full, data=data, seed=given.seed)
+        start = time.perf_counter()
+        report = import_module(known[system]).run(options)
+        show(system, report, time.perf_counter() - start)
     return 0
 
 
