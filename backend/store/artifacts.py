@@ -69,7 +69,7 @@ class ArtifactStore:
         canonical_json([provenance.as_dict(), dict(properties or {})])  # a bad value must fail before the work
         artifact_id = secrets.token_urlsafe(16)
         final = self._file(artifact_id, suffix)
-        marker = self.folder / MARKERS / f"{ProcessIdentity.current()}.{artifact_id}"
+        marker = self._marker(artifact_id)
         try:
             with disk_errors_explained(self.folder):
                 marker.touch()
@@ -157,20 +157,30 @@ class ArtifactStore:
 
     def delete(self, artifact_id: str, actor: Actor, reason: str = "") -> None:
         """Remove an artifact; the audit log keeps what it was. Raises ``UserError`` when there is none of that id."""
-        with self._database.write() as session:
-            row = _found(session, artifact_id)
-            summary = _summary(row)
-            session.delete(row)
-            session.flush()
-            self._audit.record(
-                session,
-                actor=actor,
-                action="artifact.delete",
-                subject=f"artifact:{artifact_id}",
-                old=summary,
-                reason=reason,
-            )
-        self._remove(artifact_id)
+        self.view(artifact_id)  # an id that is none must not become the name of a marker
+        marker = self._marker(artifact_id)
+        marker.touch()
+        try:
+            with self._database.write() as session:
+                row = _found(session, artifact_id)
+                summary = _summary(row)
+                session.delete(row)
+                session.flush()
+                self._audit.record(
+                    session,
+                    actor=actor,
+                    action="artifact.delete",
+                    subject=f"artifact:{artifact_id}",
+                    old=summary,
+                    reason=reason,
+                )
+            self._remove(artifact_id)
+        finally:
+            marker.unlink(missing_ok=True)
+
+    def _marker(self, artifact_id: str) -> Path:
+        """Signs for an artifact that this process is writing or deleting: after a crash the sweep knows at once."""
+        return self.folder / MARKERS / f"{ProcessIdentity.current()}.{artifact_id}"
 
     def _file(self, artifact_id: str, suffix: str) -> Path:
         return self.folder / artifact_id[:2] / artifact_id / f"data{suffix}"

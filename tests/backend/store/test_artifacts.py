@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import signal
 import subprocess
@@ -236,6 +237,36 @@ def test_kill_in_the_middle_of_a_write_leaves_nothing_after_the_next_start(setti
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+def test_kill_at_any_moment_leaves_rows_files_and_events_in_step(settings: Settings) -> None:
+    chance = random.Random(20250101)
+    for _ in range(4):
+        command = [sys.executable, "-m", "tests.backend.store.writers", "storm", str(settings.home)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        try:
+            wait_for_line(process, "writing")
+            time.sleep(chance.uniform(0.02, 0.3))
+        finally:
+            process.kill()
+            process.wait()
+            process.stdout.close()
+        with Runtime.open(settings, start_jobs=False) as runtime:
+            kept = {view.id for view in runtime.artifacts.list(limit=100_000)}
+            assert all(runtime.artifacts.verify(artifact_id) for artifact_id in kept)
+            assert list((runtime.artifacts.folder / MARKERS).iterdir()) == []
+            found = runtime.audit.verify()
+            assert found.ok
+            added, deleted = (
+                {
+                    event.subject.removeprefix("artifact:")
+                    for event in runtime.audit.events(limit=100_000, action=action)
+                }
+                for action in ("artifact.add", "artifact.delete")
+            )
+            assert added - deleted == kept
+            assert {folder.name for folder in folders(runtime.artifacts)} == kept
+    assert added
 
 
 def test_sweep_removes_only_old_folders_without_row_or_marker(store: ArtifactStore, database: Database) -> None:

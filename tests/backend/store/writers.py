@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -53,6 +54,30 @@ def artifact(home: str) -> None:
             provenance=Provenance.now(system="test", action="slow", synthetic=False),
             actor=Actor("slow"),
         )
+
+
+def storm(home: str) -> None:
+    """Store and delete artifacts from four threads until killed."""
+    with Runtime.open(Settings(home=Path(home)), start_jobs=False) as runtime:
+
+        def work(index: int) -> None:
+            description = {"name": "a.bin", "media_type": "application/octet-stream", "kind": "upload"}
+            provenance = Provenance.now(system="test", action="storm", synthetic=False)
+            while True:
+                stored = runtime.artifacts.add(
+                    lambda path: path.write_bytes(bytes([index]) * 50_000),
+                    synthetic=False,
+                    provenance=provenance,
+                    actor=Actor("storm"),
+                    **description,
+                )
+                if stored.id < "g":
+                    runtime.artifacts.delete(stored.id, Actor("storm"))
+
+        for index in range(4):
+            threading.Thread(target=work, args=(index,), daemon=True).start()
+        print("writing", flush=True)
+        time.sleep(600)
 
 
 def upload(home: str) -> None:
