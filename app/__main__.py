@@ -9,6 +9,7 @@ import sys
 import threading
 import webbrowser
 
+from backend import logs
 from backend.errors import UserError
 from backend.settings import Settings, get_settings
 
@@ -16,8 +17,10 @@ from backend.settings import Settings, get_settings
 def main(arguments: list[str] | None = None) -> int:
     """Serve until interrupted. Returns the exit status: 0, or 2 after a ``UserError``."""
     try:
-        settings = _settings(_parser().parse_args(arguments))
-        serve(settings, open_browser=not _parser().parse_args(arguments).no_browser)
+        options = _parser().parse_args(arguments)
+        settings = _settings(options)
+        logs.set_up(settings)
+        serve(settings, open_browser=not options.no_browser)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
@@ -64,7 +67,13 @@ def serve(settings: Settings, *, open_browser: bool) -> None:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
         server = uvicorn.Server(
             uvicorn.Config(
-                app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=3, ws="none"
+                app,
+                log_level="warning",
+                log_config=None,  # what the server says goes through our own scrubbed log
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=3,
+                ws="none",
             )
         )
         server.run(sockets=[listener])

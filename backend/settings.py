@@ -50,6 +50,7 @@ class Settings(BaseSettings):
     max_frames: int = Field(default=4000, ge=1, description="Most frames of one clip.")
     max_decompression_ratio: int = Field(default=2000, ge=1, description="Most decoded bytes per stored byte.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Least level logged.")
+    log_format: Literal["plain", "json"] = Field(default="plain", description="Form of a log line.")
 
     @property
     def sqlalchemy_url(self) -> str:
