@@ -60,8 +60,3 @@ def dump_result(action: Action, result: Any) -> dict[str, Any]:
     values = adapter.dump_python(adapter.validate_python(result), mode="json")
     canonical_json(values)
     return values if isinstance(values, dict) else {"value": values}
-
-
-def load_result(action: Action, values: dict[str, Any]) -> Any:
-    """The dataclass of a stored result."""
-    return _adapter(action.result).validate_python(values)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from statistics import median
 from typing import Any, cast
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from backend.errors import UserError
@@ -222,11 +222,6 @@ class JobTable:
         with self._database.read() as session:
             times = [(end - start).total_seconds() for start, end in session.execute(query) if start and end]
         return median(times) if times else None
-
-    def counts(self) -> Mapping[str, int]:
-        """How many jobs are in each state."""
-        with self._database.read() as session:
-            return dict(session.execute(select(Job.state, func.count()).group_by(Job.state)).tuples().all())
 
     def _record_end(
         self,

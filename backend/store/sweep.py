@@ -11,7 +11,6 @@ from sqlalchemy import select
 
 from backend.store.artifacts import MARKERS, ArtifactStore
 from backend.store.database import Database
-from backend.store.files import PART
 from backend.store.processes import ProcessIdentity
 from backend.store.schema import Artifact
 
@@ -38,16 +37,6 @@ def sweep(store: ArtifactStore, database: Database) -> int:
             removed += 1
     for marker in ended.values():
         marker.unlink(missing_ok=True)
-    return removed
-
-
-def sweep_parts(folder: Path) -> int:
-    """Remove temporary files directly in a folder that are a day old; returns how many."""
-    removed = 0
-    for path in folder.glob(f"{PART}*"):
-        if _age(path) > OLD_S:
-            path.unlink(missing_ok=True)
-            removed += 1
     return removed
 
 
