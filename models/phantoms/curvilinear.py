@@ -51,7 +51,7 @@ def vessels(shape: Sequence[int], rng: np.random.Generator) -> Segments:
 
 
 def vessel_tree(shape: Sequence[int], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Nodes (N, d) in pixels, parent index (N,) with −1 at the root, radius (N,) in pixels of the branch to the parent."""
+    """Nodes (N, d) in pixels, parent index (N,) with −1 at the root, radius (N,) in pixels of the branch to it."""
     size = np.array(shape, float)
     side = float(size.min())
     step = max(2.0, side * rng.uniform(0.012, 0.02))

@@ -18,8 +18,8 @@ from numpy.polynomial import chebyshev, hermite, laguerre, legendre
 class Family:
     """Orthogonal functions φ₀…φₙ on ``interval`` with respect to ``weight``.
 
-    ``basis(order, x)`` returns float64 (order + 1, len(x)). ``window`` is the part of the interval that an image side is
-    mapped to: for functions on an infinite interval, the part in which they are not yet negligible.
+    ``basis(order, x)`` returns float64 (order + 1, len(x)). ``window`` is the part of the interval that an image side
+    is mapped to: for functions on an infinite interval, the part in which they are not yet negligible.
     """
 
     name: str

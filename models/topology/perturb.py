@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from scipy import ndimage
+from scipy import ndimage, special
 from skimage.morphology import skeletonize
 
 from models.phantoms.fields import smooth_field
@@ -114,7 +114,7 @@ def clustered(mask: np.ndarray, rng: np.random.Generator, config: PerturbationCo
         where = smooth_field(mask.shape, 6 * width, rng) > rng.uniform(-0.5, 1.0)
         changed = np.where(where & (field < 0), changed + 6 * width * field, changed)
     if rng.random() < config.soft_share:
-        return 1.0 / (1.0 + np.exp(-changed / rng.uniform(0.3, 1.5)))
+        return special.expit(changed / rng.uniform(0.3, 1.5))
     return (changed > 0).astype(np.float32)
 
 

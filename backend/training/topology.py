@@ -1,0 +1,327 @@
+"""The recipe of the topology refiners: read clean masks (or draw phantoms), fit, validate, write weights and a card.
+
+The shipped weights come from this recipe with its defaults; their cards give the exact command. A person's own refiner
+is the same call with a folder of masks.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from backend.errors import UserError
+from backend.training.checkpoint import load_checkpoint, save_checkpoint, write_weights
+from models.phantoms import curvilinear, segmenter
+
+if TYPE_CHECKING:
+    from models.topology.refiner import Refiner
+
+MASK_SUFFIXES = (".png", ".tif", ".tiff", ".npy", ".npz", ".nii", ".gz", ".bmp")
+PHANTOM_SEEDS = {"train": 0, "validation": 100_000}
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What to train. ``minutes`` counts all runs of a resumed training together.
+
+    ``masks``: folder of clean masks, ``None`` for phantoms; ``out``: folder that gets the weights and the checkpoint;
+    ``name``: what the card calls it; ``recipe``: ``"clustered"`` or ``"polynomial"``; ``phantoms``: how many are drawn.
+    """
+
+    out: Path
+    minutes: float = 20.0
+    masks: Path | None = None
+    device: str = "cpu"
+    seed: int = 0
+    resume: bool = True
+    dimensions: int = 2
+    recipe: str = "clustered"
+    phantoms: int = 300
+    size: int = 384
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What came of it. ``validation`` maps ``<method>.<measure>`` to a mean over the validation set."""
+
+    folder: Path
+    steps: int
+    minutes: float
+    masks: int
+    sha256: str
+    validation: dict[str, float]
+
+
+Progress = Callable[[float, str], None]
+
+
+def train(request: TrainRequest, *, progress: Progress | None = None) -> TrainReport:
+    """Train a refiner and write ``model.safetensors``, ``config.json``, ``CARD.md`` and a sample sheet to ``out``.
+
+    ``progress(fraction, note)`` may raise to stop; the checkpoint stays and a later call goes on from it. Raises
+    ``UserError`` when the folder holds no usable mask.
+    """
+    import torch
+
+    from models.topology.fit import FitConfig, FitState, fit
+    from models.topology.perturb import PerturbationConfig
+    from models.topology.refiner import Refiner
+
+    request.out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(request.seed)
+    model = Refiner(dimensions=request.dimensions, widths=WIDTHS[request.dimensions]).to(request.device)
+    masks, held_out = _masks(request, progress)
+    config = FitConfig(
+        crop=192 if request.dimensions == 2 else 64,
+        batch=8 if request.dimensions == 2 else 2,
+        perturbation=PerturbationConfig(recipe=request.recipe),
+    )
+    checkpoint = request.out / "checkpoint.pt"
+    described = _described(request)
+    state = load_checkpoint(checkpoint, described) if request.resume else None
+    state = state or FitState()
+    last = time.monotonic()
+
+    def report(step: int, fraction: float, loss: float) -> None:
+        nonlocal last
+        if progress:
+            progress(fraction, f"step {step}, loss {np.mean(state.losses[-50:]):.4f}")
+        if time.monotonic() - last > 120:
+            last = time.monotonic()
+            raise _Checkpoint
+
+    while True:
+        try:
+            fit(model, masks, config, minutes=request.minutes, seed=request.seed, state=state, callback=report)
+            break
+        except _Checkpoint:
+            save_checkpoint(checkpoint, state, described)
+        except BaseException:
+            save_checkpoint(checkpoint, state, described)
+            raise
+    model.to("cpu")
+    validation = validate(model, held_out)
+    sha256 = write_weights(
+        request.out,
+        model,
+        {"class": "models.topology.refiner:Refiner", "arguments": model.arguments},
+        _card(request, state, len(masks), validation, model),
+    )
+    _sample_sheet(request.out / "samples.png", model, held_out)
+    checkpoint.unlink(missing_ok=True)
+    return TrainReport(request.out, state.step, state.seconds / 60, len(masks), sha256, validation)
+
+
+WIDTHS: dict[int, tuple[int, ...]] = {2: (32, 48, 64, 96), 3: (16, 32, 48)}
+
+
+class _Checkpoint(Exception):
+    """Leaves the fit for a moment to save; the next call goes on with the same state."""
+
+
+def validation_set(dimensions: int = 2, count: int = 4, size: int | None = None) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Held-out phantoms: pairs of (clean bool mask, probability by the simulated segmenter, float32), ``count`` a kind.
+
+    Neither the identities nor the way they are damaged occur in training.
+    """
+    kinds = curvilinear.KINDS if dimensions == 2 else curvilinear.KINDS_3D
+    shape = (size or (320 if dimensions == 2 else 64),) * dimensions
+    pairs = []
+    for kind in kinds:
+        for index in range(count):
+            seed = PHANTOM_SEEDS["validation"] + index
+            clean = curvilinear.sample(kind, shape, seed)
+            pairs.append((clean, segmenter.simulate(clean, seed, difficulty=0.8)))
+    return pairs
+
+
+def validate(model: Refiner, pairs: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
+    """Mean measures over (clean, upstream probability) pairs, of the upstream, a trivial repair, and the refiner.
+
+    Keys ``<method>.<measure>``: Dice, clDice, |Δβ₀|, |Δβ₁| and Betti matching error (8- or 26-connected foreground).
+    """
+    from models.topology.inference import refine
+    from models.topology.repairs import tidy
+
+    found: dict[str, list[float]] = {}
+    for clean, upstream in pairs:
+        methods = {"upstream": upstream > 0.5, "fillholes": tidy(upstream > 0.5, SMALL), "refiner": None}
+        methods["refiner"] = tidy(refine(model, upstream) > 0.5, SMALL)
+        for method, mask in methods.items():
+            for measure, value in measures(mask, clean).items():
+                found.setdefault(f"{method}.{measure}", []).append(value)
+    return {key: float(np.mean(values)) for key, values in found.items()}
+
+
+SMALL = 40
+"""Pixels below which a component is removed after refinement of a phantom, and by the trivial repair beside it."""
+
+
+def measures(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """Dice, clDice, |Δβ₀|, |Δβ₁| and Betti matching error of one mask against its truth."""
+    from models.metrics.betti import betti_errors
+    from models.metrics.matching import betti_matching_error
+    from models.metrics.overlap import cldice, dice
+
+    b0, b1 = betti_errors(predicted, truth)[:2]
+    return {
+        "dice": dice(predicted, truth),
+        "cldice": cldice(predicted, truth),
+        "b0": float(b0),
+        "b1": float(b1),
+        "matching": float(betti_matching_error(predicted, truth)),
+    }
+
+
+def _masks(
+    request: TrainRequest, progress: Progress | None
+) -> tuple[list[np.ndarray], list[tuple[np.ndarray, np.ndarray]]]:
+    if request.masks is not None:
+        masks = read_masks(request.masks, request.dimensions)
+        # The last tenth is held out when there are enough; a few masks are all needed for training.
+        cut = len(masks) - max(1, len(masks) // 10) if len(masks) >= 5 else len(masks)
+        held_out = masks[cut:] or masks
+        return masks[:cut], [(mask, segmenter.simulate(mask, i, difficulty=0.8)) for i, mask in enumerate(held_out)]
+    kinds = list(curvilinear.KINDS if request.dimensions == 2 else curvilinear.KINDS_3D)
+    side = request.size if request.dimensions == 2 else 80
+    masks = []
+    for index in range(request.phantoms):
+        masks.append(curvilinear.sample(kinds[index % len(kinds)], (side,) * request.dimensions, index))
+        if progress and index % 10 == 0:
+            progress(0.0, f"drawing phantom {index + 1} of {request.phantoms}")
+    return masks, validation_set(request.dimensions)
+
+
+def read_masks(folder: Path, dimensions: int) -> list[np.ndarray]:
+    """All masks of a folder (PNG, TIFF, NPY, NPZ, NIfTI), bool, sorted by name.
+
+    A file is a mask when it has the wanted number of dimensions and at most two values; foreground is the larger.
+    Raises ``UserError`` when the folder does not exist, or a file in it is no such mask.
+    """
+    from backend.media.arrays import read_arrays
+    from backend.media.images import read_image
+    from backend.media.limits import Limits
+    from backend.media.nifti import read_nifti
+
+    if not folder.is_dir():
+        raise UserError("The folder of masks does not exist.", what_to_do="Give a folder that holds one mask a file.")
+    limits = Limits()
+    masks = []
+    for index, path in enumerate(sorted(p for p in folder.iterdir() if p.name.lower().endswith(MASK_SUFFIXES)), 1):
+        name = path.name.lower()
+        if name.endswith((".nii", ".nii.gz")):
+            array = np.asarray(read_nifti(path, limits).array)
+        elif name.endswith((".npy", ".npz")):
+            array = next(iter(read_arrays(path, limits).values()))
+        else:
+            array = read_image(path, limits)
+        if array.ndim == 3 and dimensions == 2 and array.shape[-1] in (2, 3, 4):
+            array = array[..., 0]
+        values = np.unique(array)
+        if array.ndim != dimensions or len(values) > 2:
+            raise UserError(
+                f"File number {index} of the folder is not a {dimensions}D mask.",
+                f"It has {array.ndim} dimensions and {len(values)} different values; a mask has two.",
+                "Leave only clean binary masks in the folder.",
+            )
+        masks.append(array == values[-1] if len(values) == 2 else np.zeros(array.shape, bool))
+    if not any(mask.any() for mask in masks):
+        raise UserError(
+            "There is nothing to train on.",
+            "The folder holds no mask with any foreground.",
+            "Give a folder of PNG, TIFF, NPY, NPZ or NIfTI masks.",
+        )
+    return masks
+
+
+def _described(request: TrainRequest) -> dict[str, Any]:
+    """What must be equal for a checkpoint to be continued."""
+    return {
+        "masks": bool(request.masks),
+        "seed": request.seed,
+        "dimensions": request.dimensions,
+        "recipe": request.recipe,
+        "widths": list(WIDTHS[request.dimensions]),
+    }
+
+
+def _sample_sheet(path: Path, model: Refiner, pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
+    """A PNG: clean, upstream and refined beside each other for up to five held-out masks (the middle slice in 3D)."""
+    from PIL import Image
+
+    from models.topology.inference import refine
+    from models.topology.repairs import tidy
+
+    rows = []
+    for clean, upstream in pairs[:: max(1, len(pairs) // 5)][:5]:
+        refined = tidy(refine(model, upstream) > 0.5, SMALL)
+        shown = [clean, upstream > 0.5, refined]
+        if clean.ndim == 3:
+            shown = [mask.max(0) for mask in shown]
+        side = 192
+        tiles = [np.asarray(Image.fromarray(m.astype(np.uint8) * 255).resize((side, side))) for m in shown]
+        rows.append(np.hstack([np.pad(tile, 2, constant_values=128) for tile in tiles]))
+    temporary = path.with_suffix(".part")
+    Image.fromarray(np.vstack(rows)).save(temporary, format="PNG", optimize=True)
+    temporary.replace(path)
+
+
+def _card(request: TrainRequest, state: Any, count: int, validation: dict[str, float], model: Refiner) -> str:
+    weights = sum(parameter.numel() for parameter in model.parameters())
+    names = ("dice", "cldice", "b0", "b1", "matching")
+    rows = "\n".join(
+        f"| {method} | " + " | ".join(f"{validation[f'{method}.{name}']:.4g}" for name in names) + " |"
+        for method in ("upstream", "fillholes", "refiner")
+    )
+    source = (
+        f"{count} masks of a folder given by its owner."
+        if request.masks
+        else f"{count} curvilinear phantoms drawn by `models/phantoms/curvilinear.py` (vessel trees, membranes, "
+        "mortar, road nets). No image and no mask of any patient."
+    )
+    licence = (
+        "As the masks it was trained on." if request.masks else "Same as the code; phantoms carry no other licence."
+    )
+    return f"""# Topology refiner, {request.dimensions}D
+
+Takes a binary mask or probability map of thin or net-like structures, gives the probability map of the repaired mask.
+It never sees the image. Research use only. Not for diagnosis.
+
+## Trained on
+
+{source}
+Errors: recipe `{request.recipe}` of `models/topology/perturb.py`.
+
+## Training
+
+`{request.command or "backend.training.topology.train"}`
+
+{state.seconds / 60:.1f} minutes, {state.step} steps, device {request.device} ({os.cpu_count()} cores seen), {weights:,}
+weights, seed {request.seed}; loss of the last 200 steps {np.mean(state.losses[-200:]):.4f}.
+
+## Measured results
+
+Held-out {"masks" if request.masks else "phantoms"} damaged by a simulated segmenter that training never uses; means
+over the validation set; foreground {"8" if request.dimensions == 2 else "26"}-connected. `fillholes` (remove small
+pieces, fill small holes) is the hard baseline and also the refiner's own post-processing.
+
+| method | Dice | clDice | abs Δβ₀ | abs Δβ₁ | Betti matching |
+|---|---|---|---|---|---|
+{rows}
+
+## Limits
+
+Trained on thin and net-like structures a few to a few dozen pixels wide; blobs and organs are out of its scope. It
+closes gaps by plausibility: a real interruption (a stenosis, a cut) can be closed as well, so look at every change.
+
+## Licence
+
+{licence}
+"""

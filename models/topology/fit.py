@@ -1,0 +1,187 @@
+"""Train a refiner from clean masks alone: damage them, ask for the clean ones back."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+from torch.nn import functional as F
+
+from models.topology.perturb import PerturbationConfig, perturb
+from models.topology.refiner import Refiner
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """Training settings. ``crop``: side in pixels; ``zoom``: range of the scale augmentation (log-uniform).
+
+    ``steps`` is the length that the cosine schedule is laid out for; a time limit stretches or shrinks it as it goes.
+    """
+
+    crop: int = 192
+    batch: int = 8
+    zoom: tuple[float, float] = (0.7, 1.4)
+    learning_rate: float = 2e-3
+    warm_up: float = 0.03
+    weight_decay: float = 1e-4
+    ema: float = 0.995
+    dice_weight: float = 0.5
+    perturbation: PerturbationConfig = field(default_factory=PerturbationConfig)
+
+
+@dataclass
+class FitState:
+    """Everything needed to go on: step, seconds spent, weights, their moving average, optimiser, losses so far."""
+
+    step: int = 0
+    seconds: float = 0.0
+    model: dict[str, Tensor] = field(default_factory=dict)
+    average: dict[str, Tensor] = field(default_factory=dict)
+    optimiser: dict[str, Any] = field(default_factory=dict)
+    losses: list[float] = field(default_factory=list)
+
+
+Callback = Callable[[int, float, float], None]
+
+
+def fit(
+    model: Refiner,
+    masks: Sequence[np.ndarray],
+    config: FitConfig | None = None,
+    *,
+    minutes: float | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    state: FitState | None = None,
+    callback: Callback | None = None,
+) -> FitState:
+    """Train ``model`` in place on clean bool masks, (H, W) or (D, H, W), and leave the moving average in it.
+
+    Stops after ``minutes`` (all calls together) or ``steps``; the learning rate follows a cosine over whichever is
+    given. Each step draws from a generator seeded by ``(seed, step)``, so a resumed run sees what an uninterrupted one
+    would. ``callback(step, fraction, loss)`` is called after every step; what it raises stops training and leaves
+    ``state`` usable. Raises ``ValueError`` without masks, without a limit, or when every mask is empty.
+    """
+    config = config or FitConfig()
+    if minutes is None and steps is None:
+        raise ValueError("training needs a limit: minutes or steps")
+    masks = [np.asarray(mask, bool) for mask in masks if np.any(mask)]
+    if not masks:
+        raise ValueError("training needs at least one mask that is not empty")
+    state = state if state is not None else FitState()
+    device = next(model.parameters()).device
+    average = copy.deepcopy(model)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    if state.step:
+        model.load_state_dict(state.model)
+        average.load_state_dict(state.average)
+        optimiser.load_state_dict(state.optimiser)
+    model.train()
+    began = time.monotonic() - state.seconds
+    try:
+        while (fraction := _fraction(state, time.monotonic() - began, minutes, steps)) < 1.0:
+            rng = np.random.default_rng([seed, state.step])
+            damaged, clean = make_batch(masks, model.dimensions, model.multiple, rng, config)
+            damaged, clean = damaged.to(device), clean.to(device)
+            for group in optimiser.param_groups:
+                group["lr"] = config.learning_rate * _schedule(fraction, config.warm_up)
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+                logits = model(damaged)
+            loss = loss_of(logits.float(), clean, config.dice_weight)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimiser.step()
+            _average(average, model, min(config.ema, (1 + state.step) / (10 + state.step)))
+            state.step += 1
+            state.losses.append(float(loss.detach()))
+            if callback:
+                callback(state.step, fraction, state.losses[-1])
+    finally:
+        state.seconds = time.monotonic() - began
+        state.model = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+        state.average = {name: value.detach().cpu().clone() for name, value in average.state_dict().items()}
+        state.optimiser = copy.deepcopy(optimiser.state_dict())
+        model.load_state_dict(average.state_dict())
+        model.eval()
+    return state
+
+
+def config_values(config: FitConfig) -> dict[str, Any]:
+    """The settings as plain JSON values, for the model card."""
+    return asdict(config)
+
+
+def loss_of(logits: Tensor, clean: Tensor, dice_weight: float) -> Tensor:
+    """Binary cross-entropy plus ``dice_weight`` × (1 − soft Dice), over (N, 1, …)."""
+    entropy = F.binary_cross_entropy_with_logits(logits, clean)
+    probability = torch.sigmoid(logits)
+    axes = tuple(range(1, clean.ndim))
+    overlap = 2 * (probability * clean).sum(axes) + 1
+    dice = overlap / (probability.sum(axes) + clean.sum(axes) + 1)
+    return entropy + dice_weight * (1 - dice.mean())
+
+
+def make_batch(
+    masks: Sequence[np.ndarray], dimensions: int, multiple: int, rng: np.random.Generator, config: FitConfig
+) -> tuple[Tensor, Tensor]:
+    """A batch of damaged and clean crops, float32 (N, 1, side, …), side the crop rounded down to ``multiple``."""
+    side = max(multiple, config.crop // multiple * multiple)
+    damaged, clean = [], []
+    for _ in range(config.batch):
+        mask = random_crop(masks[int(rng.integers(len(masks)))], side, rng, config.zoom)
+        clean.append(mask)
+        damaged.append(perturb(mask, rng, config.perturbation).soft)
+    shape = (config.batch, 1) + (side,) * dimensions
+    return (
+        torch.from_numpy(np.stack(damaged).reshape(shape)),
+        torch.from_numpy(np.stack(clean).astype(np.float32).reshape(shape)),
+    )
+
+
+def random_crop(mask: np.ndarray, side: int, rng: np.random.Generator, zoom: tuple[float, float]) -> np.ndarray:
+    """A crop of ``side`` pixels at a random place, scale, flip and quarter turn; short masks are mirrored outwards."""
+    scale = float(np.exp(rng.uniform(*np.log(zoom))))
+    wanted = max(8, round(side / scale))
+    if min(mask.shape) < wanted:
+        mask = np.pad(mask, [(0, max(0, wanted - n)) for n in mask.shape], mode="symmetric")
+    corner = [int(rng.integers(n - wanted + 1)) for n in mask.shape]
+    crop = mask[tuple(slice(a, a + wanted) for a in corner)]
+    if wanted != side:
+        if crop.ndim == 2:
+            crop = cv2.resize(crop.astype(np.float32), (side, side), interpolation=cv2.INTER_LINEAR) > 0.5
+        else:
+            crop = ndimage.zoom(crop.astype(np.float32), side / wanted, order=1, grid_mode=True, mode="nearest") > 0.5
+    for axis in range(crop.ndim):
+        if rng.random() < 0.5:
+            crop = np.flip(crop, axis)
+    return np.ascontiguousarray(np.transpose(crop, rng.permutation(crop.ndim)))
+
+
+def _fraction(state: FitState, seconds: float, minutes: float | None, steps: int | None) -> float:
+    shares = []
+    if minutes is not None:
+        shares.append(seconds / (60.0 * minutes))
+    if steps is not None:
+        shares.append(state.step / steps)
+    return max(shares)
+
+
+def _schedule(fraction: float, warm_up: float) -> float:
+    if fraction < warm_up:
+        return max(fraction / warm_up, 0.02)
+    return 0.5 * (1 + float(np.cos(np.pi * (fraction - warm_up) / (1 - warm_up)))) + 0.01
+
+
+@torch.no_grad()
+def _average(average: Refiner, model: Refiner, decay: float) -> None:
+    for slow, fast in zip(average.parameters(), model.parameters(), strict=True):
+        slow.lerp_(fast, 1 - decay)
