@@ -29,32 +29,13 @@ def decode_jpeg(data: bytes, shrink: int = 1, size: tuple[int, int] = (0, 0)) ->
     )
 
 
-def decode_jpeg2000(data: bytes, reduce: int = 0) -> np.ndarray:
-    """Pixels of a JPEG 2000 codestream, uint8 [height, width, 3]; ``reduce`` leaves out that many finest resolutions.
-
-    Raises ``ValueError`` when it is broken.
-    """
-    if reduce:
-        return _decode_reduced(data, reduce)
+def decode_jpeg2000(data: bytes) -> np.ndarray:
+    """Pixels of a JPEG 2000 codestream, uint8 [height, width, 3]. Raises ``ValueError`` when it is broken."""
     from imagecodecs import Jpeg2kError, jpeg2k_decode
 
     try:
         return jpeg2k_decode(data)
     except Jpeg2kError as error:
-        raise ValueError(str(error)) from None
-
-
-def _decode_reduced(data: bytes, reduce: int) -> np.ndarray:
-    # Only Pillow's binding can stop at a coarser resolution; its decoder is slower, but skips most of the work.
-    from io import BytesIO
-
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(BytesIO(data)) as image:
-            image.reduce = reduce  # type: ignore[assignment]
-            return np.asarray(image.convert("RGB"))
-    except (OSError, UnidentifiedImageError, SyntaxError) as error:
         raise ValueError(str(error)) from None
 
 

@@ -12,7 +12,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from backend.tiles.geometry import Pyramid
-from backend.tiles.sources import BlockSource, HalvedBlocks, RegionReader, Regions, ResampledBlocks, SlideBlocks
+from backend.tiles.sources import (
+    BlockSource,
+    HalvedBlocks,
+    MeanBlocks,
+    RegionReader,
+    Regions,
+    ResampledBlocks,
+    SlideBlocks,
+)
 from backend.tiles.tiff_tiles import TiffBlocks, TiffLevel, TileFile, agrees, can_reduce
 
 SAME_SIZE = 2
@@ -20,6 +28,8 @@ SAME_SIZE = 2
 WIDE_GAP = 3
 """Halvings after which decoding small again is cheaper for a first look than halving everything."""
 BLOCK = 512
+OVERVIEW = 256
+"""Levels up to half of it, in pixels a side, are made from the one level between half and all of it."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +71,11 @@ def make_plan(
         if between is not None:
             direct = None
             plans.append(LevelPlan(size, size, ResampledBlocks(slide, between, downsample, size), read=True))
+            continue
+        if max(size) * 2 <= OVERVIEW:
+            base = next(level for level in range(number, pyramid.levels) if max(pyramid.sizes[level]) > OVERVIEW // 2)
+            source = MeanBlocks(regions(base), pyramid.sizes[base], base - number)
+            plans.append(LevelPlan(size, size, source, read=False))
             continue
         finer = pyramid.sizes[number + 1]
         plans.append(LevelPlan(size, size, HalvedBlocks(regions(number + 1), finer), read=False))

@@ -92,3 +92,24 @@ class HalvedBlocks:
         width, height = min(width, self._finer_size[0] - left), min(height, self._finer_size[1] - top)
         pixels = self._finer(left, top, width, height)
         return halve(replicate_to(pixels, width + width % 2, height + height % 2))
+
+
+class MeanBlocks:
+    """The one block of a level that fits into it, from a level ``1 << halvings`` times finer.
+
+    Every pixel is the mean of the pixels that there are: halving again and again would count the edges of odd levels
+    twice each time, which a picture of a few pixels shows.
+    """
+
+    def __init__(self, finer: Regions, finer_size: tuple[int, int], halvings: int, block: int = 256) -> None:
+        self._finer, self._finer_size, self._step = finer, finer_size, 1 << halvings
+        self.block_size = (block, block)
+
+    def block(self, column: int, row: int) -> np.ndarray:
+        """RGB pixels of the level."""
+        width, height = self._finer_size
+        pixels = self._finer(0, 0, width, height)
+        tops, lefts = np.arange(0, height, self._step), np.arange(0, width, self._step)
+        sums = np.add.reduceat(np.add.reduceat(pixels, tops, axis=0, dtype=np.float64), lefts, axis=1)
+        counts = np.diff(tops, append=height)[:, None] * np.diff(lefts, append=width)[None, :]
+        return np.rint(sums / counts[..., None]).astype(np.uint8)

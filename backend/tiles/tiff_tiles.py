@@ -99,14 +99,16 @@ class TiffBlocks:
 
     def _decode(self, data: bytes) -> np.ndarray:
         if self._level.codec == "jpeg2000":
-            return decode_jpeg2000(data, self._reduce)
+            return decode_jpeg2000(data)
         return decode_jpeg(self._level.prefix + data[2:], 1 << self._reduce, self._level.tile_size)
 
 
 def can_reduce(level: TiffLevel, reduce: int) -> bool:
-    """Whether tiles stay whole pixels when they are decoded ``1 << reduce`` times smaller."""
-    most = 3 if level.codec == "jpeg" else 4
-    return reduce <= most and all(side % (1 << reduce) == 0 for side in level.tile_size)
+    """Whether tiles can be decoded ``1 << reduce`` times smaller to whole pixels that are means of the full ones.
+
+    JPEG only: the coarser resolutions of JPEG 2000 lie half a pixel aside, since its wavelets keep the even samples.
+    """
+    return level.codec == "jpeg" and reduce <= 3 and all(side % (1 << reduce) == 0 for side in level.tile_size)
 
 
 def read_levels(path: Path) -> list[TiffLevel]:
