@@ -9,7 +9,7 @@ Elements outside the image count as background, so a hole that is open to the bo
 
 from __future__ import annotations
 
-from itertools import combinations, product
+from itertools import combinations
 from typing import Literal
 
 import cv2
@@ -182,10 +182,3 @@ def _checked(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def _same_shape(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> None:
     if np.shape(a) != np.shape(b):
         raise ValueError(f"masks differ in shape: {np.shape(a)} and {np.shape(b)}")
-
-
-def neighbours(ndim: int, connectivity: Connectivity) -> list[tuple[int, ...]]:
-    """Offsets of the neighbours of an element, half of them: the other half are their negatives."""
-    limit = ndim if connectivity == "full" else 1
-    steps = [d for d in product((-1, 0, 1), repeat=ndim) if 0 < sum(map(abs, d)) <= limit]
-    return [d for d in steps if d > tuple(-x for x in d)]

@@ -1,36 +1,42 @@
-"""Overlap of two binary masks: Dice and centreline Dice."""
+"""Overlap of two binary masks: Dice, and clDice for thin structures. 2D and 3D."""
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from skimage.morphology import skeletonize
 
 
-def dice(predicted: np.ndarray, truth: np.ndarray) -> float:
-    """Dice coefficient 2|A∩B| / (|A|+|B|) of two masks of one shape, 0 to 1; two empty masks agree (1)."""
-    predicted, truth = _both(predicted, truth)
+def dice(predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
+    """Dice coefficient of two bool masks of equal shape, 0 to 1; two empty masks agree (1)."""
+    _check(predicted, truth)
     total = int(np.count_nonzero(predicted)) + int(np.count_nonzero(truth))
     return 2.0 * int(np.count_nonzero(predicted & truth)) / total if total else 1.0
 
 
-def cldice(predicted: np.ndarray, truth: np.ndarray) -> float:
-    """Centreline Dice of two masks of one shape (2D or 3D), 0 to 1; two empty masks agree (1).
+def cldice(predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
+    """Centreline Dice of two bool masks (2D or 3D), 0 to 1 (Shit et al. 2021, equation 1).
 
-    Harmonic mean of the share of the prediction's skeleton inside the truth and of the truth's skeleton inside the
-    prediction. Source: Shit et al., "clDice", CVPR 2021. Skeletons by thinning (Zhang–Suen in 2D, Lee in 3D).
+    Harmonic mean of topology precision (share of the prediction's skeleton inside the truth) and topology sensitivity
+    (share of the truth's skeleton inside the prediction). Hard skeletons (Zhang-Suen in 2D, Lee in 3D), not the soft
+    ones of the loss. Two empty masks agree (1); one empty mask gives 0.
     """
-    predicted, truth = _both(predicted, truth)
+    _check(predicted, truth)
     if not predicted.any() and not truth.any():
         return 1.0
-    if not predicted.any() or not truth.any():
-        return 0.0
-    skeleton_p, skeleton_t = skeletonize(predicted), skeletonize(truth)
-    precision = np.count_nonzero(skeleton_p & truth) / np.count_nonzero(skeleton_p)
-    sensitivity = np.count_nonzero(skeleton_t & predicted) / np.count_nonzero(skeleton_t)
+    precision = _share(skeletonize(predicted), truth)
+    sensitivity = _share(skeletonize(truth), predicted)
     return 2.0 * precision * sensitivity / (precision + sensitivity) if precision + sensitivity else 0.0
 
 
-def _both(predicted: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _share(skeleton: NDArray[np.bool_], mask: NDArray[np.bool_]) -> float:
+    skeleton = skeleton.astype(bool)
+    length = int(np.count_nonzero(skeleton))
+    return int(np.count_nonzero(skeleton & mask)) / length if length else 0.0
+
+
+def _check(predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> None:
     if np.shape(predicted) != np.shape(truth):
-        raise ValueError(f"masks of different shapes cannot be compared: {np.shape(predicted)} and {np.shape(truth)}")
-    return np.asarray(predicted, bool), np.asarray(truth, bool)
+        raise ValueError(f"masks differ in shape: {np.shape(predicted)} and {np.shape(truth)}")
+    if predicted.dtype != np.bool_ or truth.dtype != np.bool_:
+        raise TypeError("masks are arrays of bool")
