@@ -56,7 +56,7 @@ PALETTE = {
     "block_label_text_color": ("#364250", "#c6cfd9"),
     "block_title_text_color": ("#364250", "#c6cfd9"),
     "input_background_fill": ("#ffffff", "#0f161f"),
-    "button_primary_background_fill": ("#0f7675", "#1b8583"),
+    "button_primary_background_fill": ("#0f7675", "#198180"),
     "button_primary_background_fill_hover": ("#115f60", "#157270"),
     "button_primary_text_color": ("#ffffff", "#ffffff"),
     "button_secondary_background_fill": ("#ffffff", "#202a36"),

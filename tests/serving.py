@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -46,13 +46,15 @@ class Server:
 
 
 @contextmanager
-def serve(home: Path, environment: Mapping[str, str] | None = None) -> Iterator[Server]:
-    """Start the application on ``home`` and wait until it answers; stop it at the end of the block."""
+def serve(
+    home: Path, environment: Mapping[str, str] | None = None, module: str = "app", before: Sequence[str] = ()
+) -> Iterator[Server]:
+    """Start ``BEFORE python -m MODULE`` on ``home``, wait until it answers; stop it at the end of the block."""
     home.mkdir(parents=True, exist_ok=True)
     log = home.parent / f"{home.name}-server.log"
     variables = {name: value for name, value in os.environ.items() if not name.startswith("SYNTHSCOPE_")}
     variables |= {"SYNTHSCOPE_HOME": str(home), **(environment or {})}
-    command = [sys.executable, "-m", "app", "--port", "0", "--no-browser"]
+    command = [*before, sys.executable, "-m", module, "--port", "0", "--no-browser"]
     with log.open("wb") as out:
         process = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=out, stderr=subprocess.STDOUT)
     try:

@@ -47,7 +47,7 @@ async def upload(request: Request) -> JSONResponse:
         log.info("an upload was broken off by its sender")
         return error_response(UserError("The upload was broken off.", "Its sender went away before the end."))
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         raise DiskFull(
             "The file was not stored.", "The disk of the server is full.", "Make room on it and upload the file again."

@@ -80,6 +80,8 @@ export class Part extends HTMLElement {
   }
 
   show(...children) {
-    this.shadowRoot.replaceChildren(...children.filter((child) => child !== null && child !== undefined));
+    const shown = children.filter((child) => child !== null && child !== undefined);
+    this.shadowRoot.replaceChildren(...shown);
+    this.toggleAttribute("data-empty", !shown.length);
   }
 }

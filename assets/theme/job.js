@@ -13,6 +13,7 @@ class Job extends Part {
 
   connectedCallback() {
     this.build();
+    this.show();
     const linked = params().get("job");
     if (this.getAttribute("job")) this.follow(this.getAttribute("job"));
     else if (linked && params().get("tab") === this.getAttribute("system")) this.follow(linked, true);
@@ -55,7 +56,7 @@ class Job extends Part {
     this.following = id;
     this.fromUrl = fromUrl;
     this.wait = FASTEST;
-    this.drawn = "";
+    this.drawn = false;
     this.picture.hidden = true;
     this.problem.replaceChildren();
     if (!fromUrl) this.remember(id);
@@ -109,15 +110,14 @@ class Job extends Part {
     else this.bar.value = job.state === "done" ? 1 : job.fraction;
     this.stop.hidden = job.final;
     this.stop.disabled = this.cancelling === job.id;
-    const shape = `${job.final}`;
     if (job.has_preview && job.state !== "done") {
       this.picture.src = `/api/jobs/${encodeURIComponent(job.id)}/preview?at=${job.done}`;
       this.picture.hidden = false;
     } else this.picture.hidden = true;
     if (job.error) this.problem.replaceChildren(errorBox(job.error));
     else this.problem.replaceChildren();
-    if (this.drawn !== shape) {
-      this.drawn = shape;
+    if (!this.drawn) {
+      this.drawn = true;
       this.show(this.panel ??= element("div", { class: "panel" },
         element("div", { class: "row", role: "status" }, this.word, this.note, this.times, this.stop),
         this.bar, this.picture, this.problem));
