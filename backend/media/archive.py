@@ -1,7 +1,8 @@
-"""ZIP files from strangers: looked at before anything is unpacked, then unpacked under names of our own."""
+"""ZIP and gzip files from strangers: looked at before anything is unpacked, then unpacked under names of our own."""
 
 from __future__ import annotations
 
+import gzip
 import stat
 import zipfile
 import zlib
@@ -36,13 +37,16 @@ def entry_names(path: Path) -> list[str]:
 
 
 def unpack(path: Path, into: Path, limits: Limits) -> list[Unpacked]:
-    """Unpack a ZIP into the existing empty folder ``into``, every file under a number of its own.
+    """Unpack a ZIP, or the one file of a gzip, into the existing empty folder ``into``.
 
-    Names inside are never used as paths, so nothing can leave ``into``. Raises ``UserError`` for a damaged or
+    Every file gets a number for a name. Names inside are never used as paths, so nothing can leave ``into``. Raises ``UserError`` for a damaged or
     encrypted archive, one holding links, too many files, or more bytes than the limits allow; the bytes are counted
     as they come out, since what an archive declares about itself may be a lie.
     """
     stored = limits.check_file(path)
+    with path.open("rb") as file:
+        if file.read(2) == b"\x1f\x8b":
+            return [Unpacked(_gunzip(path, into / "000000", limits, stored), "")]
     try:
         with zipfile.ZipFile(path) as archive:
             entries = _entries(archive)
@@ -75,6 +79,17 @@ def unpack(path: Path, into: Path, limits: Limits) -> list[Unpacked]:
     if not found:
         raise UserError("This ZIP archive is empty.", "There is no file in it.", "Pack the files you want to open.")
     return found
+
+
+def _gunzip(path: Path, target: Path, limits: Limits, stored: int) -> Path:
+    try:
+        with gzip.open(path, "rb") as source, target.open("wb") as out:
+            limits.copy(source, out.write, stored)  # type: ignore[arg-type]
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        raise UserError(
+            "This compressed file is damaged.", "It cannot be unpacked to its end.", "Send it unpacked."
+        ) from None
+    return target
 
 
 def _entries(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-METHOD = "DICOM PS3.15 Basic Application Level Confidentiality Profile, SynthScope"
+METHOD = "DICOM PS3.15 Basic Confidentiality Profile, SynthScope"
 CODES = {
     "basic": ("113100", "Basic Application Confidentiality Profile"),
     "pixels": ("113101", "Clean Pixel Data Option"),

@@ -89,7 +89,12 @@ def read_dicom(path: Path | Sequence[Path], limits: Limits) -> DicomImage:
 def read_single(dataset: Dataset, limits: Limits) -> DicomImage:
     """Decode one data set. Raises ``UserError`` as :func:`read_dicom`."""
     require_pixels(dataset)
-    check_whole_slide(dataset)
+    if is_whole_slide(dataset):
+        raise UserError(
+            "This DICOM file is one level of a whole slide.",
+            "Its frames are tiles of one large picture.",
+            "Open its folder in the Slides tab.",
+        )
     frames, *_ = declared_shape(dataset, limits)
     pixels = decode(dataset, limits)
     photometric = text(dataset, "PhotometricInterpretation") or "MONOCHROME2"
@@ -121,14 +126,9 @@ def read_single(dataset: Dataset, limits: Limits) -> DicomImage:
     )
 
 
-def check_whole_slide(dataset: Dataset) -> None:
-    """Refuse a tiled DICOM slide here: its frames are tiles, not time, and OpenSlide reads them."""
-    if text(dataset, "SOPClassUID") == WHOLE_SLIDE and (whole_number(dataset, "NumberOfFrames", 1) or 1) > 1:
-        raise UserError(
-            "This DICOM file is one level of a whole slide.",
-            "Its frames are tiles of one large picture.",
-            "Open it in the Slides tab.",
-        )
+def is_whole_slide(dataset: Dataset) -> bool:
+    """Whether this is a level of a tiled DICOM slide: its frames are tiles, neither time nor depth."""
+    return text(dataset, "SOPClassUID") == WHOLE_SLIDE
 
 
 def properties(

@@ -30,6 +30,7 @@ KIND = {
     "npy": "arrays",
     "npz": "arrays",
     "zip": "archive",
+    "gzip": "archive",
     "slide-tiff": "slide",
 }
 MEDIA_TYPE = {
@@ -50,6 +51,7 @@ MEDIA_TYPE = {
     "npy": "application/x-npy",
     "npz": "application/x-npz",
     "zip": "application/zip",
+    "gzip": "application/gzip",
     "slide-tiff": "image/tiff",
 }
 SUFFIX = {
@@ -70,6 +72,7 @@ SUFFIX = {
     "npy": ".npy",
     "npz": ".npz",
     "zip": ".zip",
+    "gzip": ".gz",
     "slide-tiff": ".tif",
 }
 SLIDE_SUFFIX = {"aperio": ".svs", "hamamatsu": ".ndpi", "ventana": ".bif", "leica": ".scn"}
@@ -180,13 +183,7 @@ def _inside_gzip(head: bytes) -> str:
         inner = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(head, HEAD)
     except zlib.error:
         inner = b""
-    if is_nifti_header(inner):
-        return "nifti.gz"
-    raise UserError(
-        "This compressed file is not an image we read.",
-        "A .gz file may only hold a NIfTI volume.",
-        "Unpack it, or pack it as ZIP.",
-    )
+    return "nifti.gz" if is_nifti_header(inner) else "gzip"
 
 
 def _is_npz(path: Path) -> bool:

@@ -1,0 +1,193 @@
+"""Takes out of still pictures what is not picture: EXIF, comments, texts, thumbnails, bytes behind the end.
+
+PNG, JPEG and GIF keep their compressed pixels bit for bit; only the pieces of the container that a decoder needs are
+copied. Sources: PNG (W3C 2003) section 5; ITU-T T.81 annex B; GIF89a sections 20 to 26.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+from backend.errors import UserError
+
+PNG_HEAD = b"\x89PNG\r\n\x1a\n"
+PNG_KEPT = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"sBIT", b"pHYs", b"bKGD"}
+BROKEN = UserError("The picture cannot be read.", "Its data is damaged or cut off.", "Export it again and retry.")
+
+
+def strip_png(data: bytes) -> tuple[bytes, bool]:
+    """A PNG with the chunks that show it, and whether anything else was in it. Raises ``UserError`` when damaged."""
+    if not data.startswith(PNG_HEAD):
+        raise BROKEN
+    kept, at, removed = [PNG_HEAD], 8, False
+    while at + 12 <= len(data):
+        length = struct.unpack_from(">I", data, at)[0]
+        kind, end = data[at + 4 : at + 8], at + 12 + length
+        if end > len(data):
+            raise BROKEN
+        if kind in PNG_KEPT:
+            # A colour profile carries a name of its own, which anybody may write.
+            kept.append(data[at:end] if kind != b"iCCP" else _plain_profile(data[at:end]))
+        else:
+            removed = True
+        at = end
+        if kind == b"IEND":
+            return b"".join(kept), removed or at < len(data)
+    raise BROKEN
+
+
+def _plain_profile(chunk: bytes) -> bytes:
+    import zlib
+
+    body = chunk[8:-4]
+    body = b"iCCP" + b"profile" + body[max(body.find(b"\x00"), 0) :]
+    return struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+
+
+def strip_jpeg(data: bytes) -> tuple[bytes, bool]:
+    """A JPEG without comments and application data, and whether it had any.
+
+    Kept are JFIF's density (without its thumbnail), the colour profile, Adobe's colour transform, and of EXIF nothing
+    but the orientation, written anew. Raises ``UserError`` when the markers cannot be followed.
+    """
+    if data[:2] != b"\xff\xd8":
+        raise BROKEN
+    kept, at, removed, scans = [b"\xff\xd8"], 2, False, 0
+    while at + 2 <= len(data):
+        if data[at] != 0xFF:
+            raise BROKEN
+        marker = data[at + 1]
+        if marker == 0xFF:
+            at += 1
+            continue
+        if marker == 0xD9:
+            kept.append(b"\xff\xd9")
+            return b"".join(kept), removed or at + 2 < len(data)
+        if at + 4 > len(data):
+            break
+        length = struct.unpack_from(">H", data, at + 2)[0]
+        segment, end = data[at : at + 2 + length], at + 2 + length
+        if length < 2 or end > len(data):
+            raise BROKEN
+        replaced = _application(marker, segment)
+        removed = removed or replaced != segment
+        kept.append(replaced)
+        at = end
+        if marker == 0xDA:
+            scans += 1
+            at = _scan_end(data, end)
+            kept.append(data[end:at])
+    if not scans:
+        raise BROKEN
+    # Cut off in the middle of the last scan: decoders show what is there, and so the end is all that is missing.
+    return b"".join(kept) + b"\xff\xd9", removed
+
+
+def _scan_end(data: bytes, at: int) -> int:
+    while True:
+        at = data.find(b"\xff", at)
+        if at < 0 or at + 1 >= len(data):
+            return len(data)
+        follower = data[at + 1]
+        if follower == 0 or 0xD0 <= follower <= 0xD7 or follower == 0xFF:
+            at += 1 if follower == 0xFF else 2
+            continue
+        return at
+
+
+def _application(marker: int, segment: bytes) -> bytes:
+    """The segment as it may stay; b'' when it has to go."""
+    if marker == 0xFE:
+        return b""
+    if not 0xE0 <= marker <= 0xEF:
+        return segment
+    body = segment[4:]
+    if marker == 0xE0 and body.startswith(b"JFIF\x00") and len(body) >= 14:
+        return b"\xff\xe0\x00\x10" + body[:12] + b"\x00\x00"
+    if marker == 0xE2 and body.startswith(b"ICC_PROFILE\x00"):
+        return segment
+    if marker == 0xEE and body.startswith(b"Adobe") and len(body) >= 12:
+        return b"\xff\xee\x00\x0e" + body[:12]
+    if marker == 0xE1 and body.startswith(b"Exif\x00\x00"):
+        turned = _orientation(body[6:])
+        if turned > 1:
+            # One directory with the one tag 0x0112, SHORT.
+            exif = struct.pack("<2sHIHHHIHHI", b"II", 42, 8, 1, 0x0112, 3, 1, turned, 0, 0)
+            return b"\xff\xe1" + struct.pack(">H", len(exif) + 8) + b"Exif\x00\x00" + exif
+    return b""
+
+
+def _orientation(tiff: bytes) -> int:
+    order = {b"II": "<", b"MM": ">"}.get(tiff[:2], "")
+    if not order or len(tiff) < 14:
+        return 1
+    at = struct.unpack_from(order + "I", tiff, 4)[0]
+    if at + 2 > len(tiff):
+        return 1
+    for index in range(struct.unpack_from(order + "H", tiff, at)[0]):
+        entry = at + 2 + 12 * index
+        if entry + 12 > len(tiff):
+            break
+        tag, type_, _count, value = struct.unpack_from(order + "HHIH", tiff, entry)
+        if tag == 0x0112 and type_ == 3:
+            return value if 1 <= value <= 8 else 1
+    return 1
+
+
+def strip_gif(data: bytes) -> tuple[bytes, bool]:
+    """A GIF without comments, plain texts and foreign application blocks (that for looping stays)."""
+    if data[:6] not in (b"GIF87a", b"GIF89a") or len(data) < 14:
+        raise BROKEN
+    at = 13 + (3 << ((data[10] & 7) + 1) if data[10] & 0x80 else 0)
+    kept, removed = [data[:at]], False
+    while at < len(data):
+        start = at
+        if data[at] == 0x3B:
+            kept.append(b";")
+            return b"".join(kept), removed or at + 1 < len(data)
+        if data[at] == 0x2C and at + 11 <= len(data):
+            flags = data[at + 9]
+            at = _blocks_end(data, at + 11 + (3 << ((flags & 7) + 1) if flags & 0x80 else 0))
+            kept.append(data[start:at])
+            continue
+        if data[at] != 0x21 or at + 3 > len(data):
+            raise BROKEN
+        label = data[at + 1]
+        looping = label == 0xFF and data[at + 3 : at + 14] in (b"NETSCAPE2.0", b"ANIMEXTS1.0")
+        at = _blocks_end(data, at + 2)
+        if label == 0xF9 or looping:
+            kept.append(data[start:at])
+        else:
+            removed = True
+    return b"".join(kept) + b";", removed
+
+
+def _blocks_end(data: bytes, at: int) -> int:
+    while at < len(data) and data[at]:
+        at += 1 + data[at]
+    if at >= len(data):
+        raise BROKEN
+    return at + 1
+
+
+def write_plain(path: Path, pixels, format_: str) -> str:
+    """Write pixels [H, W], [H, W, 3] or [H, W, 4] anew and lossless; returns the suffix that was used.
+
+    PNG where it can hold them (uint8, and uint16 in grey), else TIFF with deflate and nothing but what shows it.
+    """
+    import numpy as np
+
+    if format_ != "tiff" and (pixels.dtype == np.uint8 or (pixels.dtype == np.uint16 and pixels.ndim == 2)):
+        from PIL import Image
+
+        Image.fromarray(pixels).save(path, format="PNG")
+        return ".png"
+    import tifffile
+
+    photometric = "rgb" if pixels.ndim == 3 else "minisblack"
+    extra = ["unassalpha"] if pixels.ndim == 3 and pixels.shape[2] == 4 else None
+    tifffile.imwrite(
+        path, pixels, photometric=photometric, extrasamples=extra, compression="zlib", metadata=None, software=False
+    )
+    return ".tif"
