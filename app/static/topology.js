@@ -346,17 +346,18 @@ class TopologyResult extends HTMLElement {
     }
   }
 
+  // Places that only thicken or thin are drawn, but neither listed nor ringed: they would hide what matters.
   visibleChanges() {
-    return this.data.changes.filter((change) => !this.hidden_kinds.has(change.kind));
+    return this.data.changes.filter((change) => change.topological && !this.hidden_kinds.has(change.kind));
   }
 
   fillList() {
     const list = this.root.querySelector(".tr-list");
     const changes = this.visibleChanges();
-    const more = this.data.change_count - this.data.changes.length;
     const title = this.root.querySelector(".tr-list-title");
-    title.textContent = this.data.change_count === 0 ? "Nothing was changed."
-      : `${changes.length} places${more > 0 ? ` (${more} smaller ones are in the table)` : ""}: click to go there`;
+    const shown = Math.min(changes.length, LISTED);
+    title.textContent = !this.data.topological ? "No place changed the topology."
+      : `${shown < this.data.topological ? `${shown} of ${this.data.topological}` : shown} places: click to go there`;
     list.replaceChildren();
     for (const change of changes.slice(0, LISTED)) {
       const kind = this.data.kinds.find((entry) => entry.kind === change.kind);
@@ -530,7 +531,6 @@ class TopologyResult extends HTMLElement {
     const colours = Object.fromEntries(this.data.kinds.map((kind) => [kind.kind, kind.colour]));
     for (const change of this.visibleChanges()) {
       const chosen = change.n === this.selected;
-      if (!change.topological && !chosen) continue;
       const x = this.view.x + this.view.scale * (change.x0 + change.x1) / 2;
       const y = this.view.y + this.view.scale * (change.y0 + change.y1) / 2;
       const radius = RING + this.view.scale * Math.max(change.x1 - change.x0, change.y1 - change.y0) / 2;

@@ -13,6 +13,8 @@ from backend.services.topology_input import EVERY_LABEL, Kind, LabelShare, Readi
 
 CONNECTIVITY = "foreground 8-connected, background 4-connected"
 DEFAULT_WEIGHTS = "topology/refiner2d"
+REMOVE_BELOW = 64  # pixels
+FILL_SHARE = 0.15  # of the median hole
 
 __all__ = [
     "ACTIONS",
@@ -44,12 +46,12 @@ class Betti:
 class SimpleRepairs:
     """Parameters of the repairs that need no network, shown beside ours on the same input.
 
-    ``remove_below`` and ``fill_below`` are areas in pixels; ``closing_radius`` is in pixels; the two hysteresis
-    thresholds are probabilities and act only where the input is one.
+    ``remove_below`` is an area in pixels, ``fill_share`` a share of the median hole's area, ``closing_radius`` in
+    pixels; the two hysteresis thresholds are probabilities and act only where the input is one.
     """
 
-    remove_below: int = 64
-    fill_below: int = 64
+    remove_below: int = REMOVE_BELOW
+    fill_share: float = FILL_SHARE
     closing_radius: int = 2
     hysteresis_low: float = 0.3
     hysteresis_high: float = 0.7
@@ -62,8 +64,9 @@ class RefineRequest:
     ``source`` is the artifact id of an upload or sample; ``truth`` optionally that of its true mask, for measuring
     only. ``reading``, ``channel``, ``label``, ``invert`` and ``mend_frame`` say how to read the file (see
     ``topology_input``). ``input_threshold`` makes the mask "before", ``threshold`` the mask "after", both from
-    probabilities in 0..1. ``remove_below`` and ``fill_below`` (pixels, 0 = off) clean the refined mask of islands and
-    holes that small. The result depends on nothing else, so a replay gives the same bytes.
+    probabilities in 0..1. ``remove_below`` (pixels) and ``fill_share`` (of the median hole) clean the refined mask of
+    islands and holes that small, 0 switches either off; the same cleaning stands beside the network as a simple repair.
+    The result depends on nothing else, so a replay gives the same pixels.
     """
 
     source: str
@@ -76,8 +79,8 @@ class RefineRequest:
     input_threshold: float = 0.5
     threshold: float = 0.5
     weights: str = DEFAULT_WEIGHTS
-    remove_below: int = 0
-    fill_below: int = 0
+    remove_below: int = REMOVE_BELOW
+    fill_share: float = FILL_SHARE
     compare: SimpleRepairs = field(default_factory=SimpleRepairs)
     seed: int = 0
 
@@ -92,14 +95,17 @@ class ThresholdRequest:
     before: str
     probability: str
     threshold: float
-    remove_below: int = 0
-    fill_below: int = 0
+    remove_below: int = REMOVE_BELOW
+    fill_share: float = FILL_SHARE
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class ChangeRow:
-    """One changed place: its number, kind, size in pixels, bounding box [x0, x1) × [y0, y1) and centre in pixels."""
+    """One changed place: its number, kind, size in pixels, bounding box [x0, x1) × [y0, y1) and centre in pixels.
+
+    ``b0`` and ``b1`` are what this place alone adds to the Betti numbers of the mask before.
+    """
 
     n: int
     kind: str
@@ -110,6 +116,8 @@ class ChangeRow:
     y1: int
     cx: float
     cy: float
+    b0: int
+    b1: int
 
 
 @dataclass(frozen=True)
@@ -149,6 +157,7 @@ class ThresholdResult:
     dice: float
     changed: int
     change_count: int
+    topological: int
     changes: tuple[ChangeRow, ...]
 
 
@@ -156,8 +165,9 @@ class ThresholdResult:
 class RefineResult:
     """What a refinement made. ``before``, ``mask``, ``probability``, ``change_map`` and ``change_table`` are artifacts.
 
-    ``changes`` are the largest of ``change_count`` (the table has all); ``dice`` compares after with before;
-    ``seconds`` is the network's time on ``megapixels``; ``notes`` say how the input was read.
+    ``changes`` are the first of ``change_count`` (the table has all), of which ``topological`` change a Betti number;
+    ``dice`` compares after with before; ``seconds`` is the network's time on ``megapixels``; ``notes`` say how the
+    input was read.
     """
 
     before: str
@@ -175,6 +185,7 @@ class RefineResult:
     dice: float
     changed: int
     change_count: int
+    topological: int
     changes: tuple[ChangeRow, ...]
     comparison: tuple[ComparisonRow, ...]
     truth: Betti | None

@@ -32,7 +32,7 @@ def _small(probability: np.ndarray, mask: np.ndarray, tune: SimpleRepairs) -> np
 def _closing(probability: np.ndarray, mask: np.ndarray, tune: SimpleRepairs) -> np.ndarray:
     from models.topology.repairs import closing
 
-    return closing(mask, tune.closing_radius)
+    return closing(mask, tune.closing_radius) if tune.closing_radius else mask
 
 
 def _hysteresis(probability: np.ndarray, mask: np.ndarray, tune: SimpleRepairs) -> np.ndarray:
@@ -42,9 +42,9 @@ def _hysteresis(probability: np.ndarray, mask: np.ndarray, tune: SimpleRepairs) 
 
 
 def _fill_holes(probability: np.ndarray, mask: np.ndarray, tune: SimpleRepairs) -> np.ndarray:
-    from models.topology.repairs import fill_small_holes, remove_small
+    from models.topology.repairs import tidy
 
-    return fill_small_holes(remove_small(mask, tune.remove_below), tune.fill_below)
+    return tidy(mask, tune.remove_below, tune.fill_share)
 
 
 SIMPLE: tuple[Simple, ...] = (
@@ -60,8 +60,8 @@ SIMPLE: tuple[Simple, ...] = (
     Simple(
         "fillholes",
         "Remove small pieces, fill small holes",
-        "Pieces and holes below an area are deleted and filled: the hardest of these to beat.",
-        ("remove_below", "fill_below"),
+        "Pieces below an area are deleted, then holes far smaller than the usual one are filled: the hardest to beat.",
+        ("remove_below", "fill_share"),
         _fill_holes,
     ),
 )

@@ -1,7 +1,8 @@
 """Pictures of a topology repair: what changed, in colours that the colour-blind can tell apart, with a legend.
 
-The palette is Okabe and Ito's (jfly.uni-koeln.de/color, 2008); foreground is a middle grey, so that both the light and
-the dark ones stand out on it. A kind is never told by colour alone: the page's list and the table name it.
+The palette is Okabe and Ito's (jfly.uni-koeln.de/color, 2008); foreground is a middle grey, so that light and dark
+ones stand out on it, and changes without effect on the topology are greys. A kind is never told by colour alone: the
+page's list and the table name it.
 """
 
 from __future__ import annotations
@@ -37,10 +38,14 @@ class KindStyle:
 
 
 KINDS: tuple[KindStyle, ...] = (
-    KindStyle("removed_island", 1, "removed island", "#D55E00", "A separate piece that was taken away: β₀ falls."),
-    KindStyle("closed_break", 2, "closed break", "#009E73", "Pixels added that join pieces or close a loop."),
-    KindStyle("opened_bridge", 3, "opened bridge", "#CC79A7", "Pixels removed that joined what should be apart."),
-    KindStyle("filled_hole", 4, "filled hole", "#56B4E9", "A hole in the foreground that was filled: β₁ falls."),
+    KindStyle("closed_break", 1, "closed break", "#009E73", "Pixels added that join pieces or close a loop."),
+    KindStyle("opened_bridge", 2, "opened bridge", "#CC79A7", "Pixels removed that joined what is now apart."),
+    KindStyle("filled_hole", 3, "filled hole", "#56B4E9", "A hole that was filled: β₁ falls."),
+    KindStyle("removed_island", 4, "removed island", "#D55E00", "A separate piece that was taken away: β₀ falls."),
+    KindStyle("added_island", 5, "added island", "#E69F00", "A new separate piece, worth a look: β₀ rises."),
+    KindStyle("opened_hole", 6, "opened hole", "#F0E442", "A new hole, worth a look: β₁ rises."),
+    KindStyle("thickened", 7, "thickened", "#DDE1E6", "Pixels added along an edge; the topology is the same.", False),
+    KindStyle("thinned", 8, "thinned", "#4A5560", "Pixels removed along an edge; the topology is the same.", False),
 )
 BY_KIND = {style.kind: style for style in KINDS}
 

@@ -1,0 +1,200 @@
+"""The Topology tab: choose a segmentation, repair it, see before | after with every changed place."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from app.components.html import html
+from backend.errors import UserError
+from backend.identity import LOCAL
+from backend.jobs.contract import JobView
+from backend.samples import accept_sample, samples
+from backend.services.topology import DEFAULT_WEIGHTS, EVERY_LABEL, RefineRequest, ThresholdRequest
+
+if TYPE_CHECKING:
+    from app.components.shell import Shell
+    from backend.runtime import Runtime
+
+ACCEPT = ".png,.tif,.tiff,.bmp,.npz,.npy,.nii,.nii.gz,.dcm,.jpg,.jpeg"
+INTRODUCTION = """<section class="ss-hero"><p>A segmentation can overlap well with the truth and still be wrong where
+it matters: a vessel broken in two, two walls joined by a stray pixel. Give the mask or probability map of any
+segmenter, in two dimensions; a network that has learnt what breaks, bridges, holes and islands look like repairs it,
+and every changed place is shown. It sees the mask only, never the image, so each change is a proposal for you to
+judge.</p></section>"""
+MEANING = """<details class="ss-card ss-topology-help"><summary>What the numbers mean</summary><dl>
+<dt>β₀, pieces</dt><dd>How many separate pieces the mask has. One vessel broken once counts as two.</dd>
+<dt>β₁, holes</dt><dd>How many closed loops, that is, patches of background enclosed by the mask. A loop that is broken
+anywhere no longer counts; a pinhole counts as one.</dd>
+<dt>Connectivity</dt><dd>Foreground pixels that touch at a corner belong together (8-connected); background pixels must
+share an edge (4-connected).</dd>
+<dt>Dice</dt><dd>Overlap of two masks, 0 to 1. It hardly notices a broken vessel, which is why β₀ and β₁ stand beside
+it.</dd></dl></details>"""
+READINGS = [
+    ("by its content", "auto"),
+    ("binary mask", "binary"),
+    ("probability", "probability"),
+    ("labels", "labels"),
+]
+KEYS = {
+    "C": "Changes on or off",
+    "B": "Hold: before in both",
+    "N": "Next change",
+    "P": "Previous change",
+    "+": "Zoom in",
+    "-": "Zoom out",
+    "0": "Whole image",
+    "Arrows": "Move the picture",
+}
+
+
+def build(runtime: Runtime, shell: Shell) -> None:
+    """Draw the tab. No model is loaded before a repair starts."""
+    html(INTRODUCTION)
+    html("<h2>Choose a segmentation</h2>")
+    sample = shell.samples(samples("mask", runtime.settings))
+    uploaded = shell.upload(
+        "Your own mask or probability map",
+        accept=ACCEPT,
+        hint="PNG, TIFF, NPZ, NPY, NIfTI slice or single-frame DICOM SEG; binary, probability or labels.",
+    )
+    source = shell.hidden("source")
+    contents = html()
+    with gr.Row():
+        label = gr.Dropdown([], label="Label to repair", visible=False, interactive=True)
+        channel = gr.Dropdown([], label="Map in the file", visible=False, interactive=True)
+    with gr.Accordion("Options", open=False), gr.Row():
+        reading = gr.Dropdown(READINGS, value="auto", label="Read the file")
+        input_threshold = gr.Slider(
+            0.05,
+            0.95,
+            0.5,
+            step=0.01,
+            label="Threshold of the input",
+            info="Makes the mask 'before' from a probability",
+        )
+        weights = gr.Dropdown(_weights(runtime), value=DEFAULT_WEIGHTS, label="Weights")
+        invert = gr.Checkbox(False, label="Exchange foreground and background")
+    run = gr.Button("Repair", variant="primary", interactive=False, elem_id="topology-run")
+    job = shell.job("topology", actions=("refine",))
+    result = html()
+    downloads = shell.downloads()
+    keep = shell.hidden("keep")
+    kept = shell.downloads()
+    html(MEANING)
+    card = shell.provenance()
+
+    def look(artifact: str, how: str, map_name: str | None) -> tuple[Any, ...]:
+        return _look(runtime, shell, artifact, how, map_name or "")
+
+    described = [contents, label, channel, run]
+    shown = [result, downloads.html, kept.html, card.html]
+    shell.on(sample.change, lambda chosen: _open_sample(runtime, chosen), [sample], [source])
+    # The sample is forgotten, so that a click on the same one later counts as a choice again.
+    shell.on(uploaded.change, lambda new: (new, "") if new else (gr.skip(), gr.skip()), [uploaded], [source, sample])
+    chosen = shell.on(source.change, lambda new, how: look(new, how, ""), [source, reading], described)
+    shell.on(chosen.then, lambda: ("", "", "", ""), None, shown)
+    shell.on(reading.input, look, [source, reading, channel], described)
+    shell.on(channel.input, look, [source, reading, channel], described)
+
+    def request(*values: Any) -> RefineRequest:
+        artifact, how, chosen, map_name, cut, name, inverted = values
+        if not artifact:
+            raise UserError("No segmentation is chosen.", "", "Click a sample, or upload a mask.")
+        return RefineRequest(
+            source=artifact,
+            reading=how,
+            label=None if chosen in (None, "") else int(chosen),
+            channel=map_name or "",
+            input_threshold=float(cut),
+            weights=name,
+            invert=bool(inverted),
+        )
+
+    job.submit(run.click, "refine", request, [source, reading, label, channel, input_threshold, weights, invert])
+
+    def show(view: JobView) -> tuple[str, str, str, str]:
+        made = view.result or {}
+        files = [made[name] for name in ("mask", "probability", "change_map", "change_table")]
+        viewer = f'<ss-topology job="{escape(view.id)}" keep="{escape(keep.elem_id or "")}"></ss-topology>'
+        return viewer, downloads.render(files), "", card.render(files[:1])
+
+    job.finished(show, shown)
+    shell.on(keep.change, lambda wish: _keep(runtime, wish, kept, card), [keep], [kept.html, card.html])
+    shell.shortcuts("Topology", KEYS)
+
+
+def _weights(runtime: Runtime) -> list[str]:
+    """Names of the refiners on disk; the default stands even where none is, so that the job can say how to get it."""
+    names = [weight.name for weight in runtime.weights.available() if weight.name.startswith("topology/")]
+    return names or [DEFAULT_WEIGHTS]
+
+
+def _open_sample(runtime: Runtime, chosen: str) -> Any:
+    chosen = chosen.partition(" ")[0]
+    return accept_sample(runtime, chosen, actor=LOCAL).id if chosen else gr.skip()
+
+
+def _look(runtime: Runtime, shell: Shell, artifact: str, how: str, map_name: str) -> tuple[Any, ...]:
+    """What the file holds, in one line, and the choices it needs; a file that is no segmentation says so here."""
+    from backend.services.topology_view import look, seconds_per_megapixel
+
+    nothing = gr.update(choices=[], value=None, visible=False)
+    if not artifact:
+        return "", nothing, nothing, gr.update(interactive=False)
+    try:
+        found, channels, chosen = look(runtime, artifact, reading=how, channel=map_name)
+    except UserError as error:
+        return shell.error(error), nothing, gr.update(), gr.update(interactive=False)
+    size = found.height * found.width / 1e6
+    pace = seconds_per_megapixel(runtime)
+    expected = (
+        f"Takes about {max(1, round(pace * size))} s on this machine."
+        if pace is not None
+        else "The first repair on this machine measures how long it takes."
+    )
+    notes = "".join(f"<li>{escape(note)}</li>" for note in found.notes)
+    words = {"binary": "binary mask", "probability": "probability map", "labels": "label map"}[found.kind]
+    line = (
+        f'<div class="ss-card ss-topology-input"><img src="/api/artifacts/{escape(artifact)}/image?side=256" '
+        f'alt="The chosen mask">'
+        f"<div><b>{words}, {found.width} × {found.height} pixels.</b> {expected}<ul>{notes}</ul></div></div>"
+    )
+    labels = nothing
+    if found.kind == "labels" and len(found.labels) > 1:
+        choices = [(f"label {entry.value} ({entry.share:.1%})", entry.value) for entry in found.labels[:200]]
+        choices.append(("all labels together", EVERY_LABEL))
+        labels = gr.update(choices=choices, value=found.labels[0].value, visible=True)
+    maps = gr.update(choices=list(channels), value=chosen, visible=True) if channels else nothing
+    return line, labels, maps, gr.update(interactive=True)
+
+
+def _keep(runtime: Runtime, wish: str, kept: Any, card: Any) -> tuple[Any, Any]:
+    """Store the mask at the threshold in view: ``wish`` is 'JOB THRESHOLD …' as the viewer wrote it."""
+    from backend.services.topology_view import finished
+
+    parts = wish.split(" ")
+    if len(parts) < 2:
+        return gr.skip(), gr.skip()
+    asked, made = finished(runtime, parts[0])
+    wanted = ThresholdRequest(
+        before=made.before,
+        probability=made.probability,
+        threshold=float(parts[1]),
+        remove_below=asked.remove_below,
+        fill_share=asked.fill_share,
+        seed=asked.seed,
+    )
+    done = runtime.jobs.wait(runtime.jobs.submit("topology", "threshold", wanted, actor=LOCAL), timeout=120)
+    if done.result is None:
+        error = done.error or {}
+        raise UserError(
+            error.get("what", "The mask at this threshold was not kept."),
+            error.get("why", ""),
+            error.get("what_to_do", ""),
+        )
+    files = [done.result[name] for name in ("mask", "change_map", "change_table")]
+    title = f"<p><b>Kept at threshold {wanted.threshold:.2f}</b></p>"
+    return title + kept.render(files), card.render(files[:1])

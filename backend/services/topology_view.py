@@ -1,0 +1,308 @@
+"""What the page shows of a finished refinement, at any threshold: numbers, changes, layers. No network is run.
+
+Everything is worked out again from the stored input mask and probability, so a slider can follow the hand. Stored files
+never change under their id, which makes their paths good keys for the small caches here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from backend.errors import UserError
+from backend.jobs.contract import JobState
+from backend.media.limits import Limits
+from backend.services.topology import (
+    CONNECTIVITY,
+    Betti,
+    ComparisonRow,
+    RefineRequest,
+    RefineResult,
+    SimpleRepairs,
+)
+from backend.services.topology_compare import SIMPLE, compare, measure
+from backend.services.topology_cut import LISTED_CHANGES, Cut, cut, read_pair
+from backend.services.topology_input import Contents, Reading, describe
+from backend.services.topology_read import read_map
+from backend.services.topology_render import BY_KIND, KINDS, png_bytes
+from backend.services.topology_run import open_input, true_mask
+
+if TYPE_CHECKING:
+    from backend.runtime import Runtime
+
+LAYERS = ("before", "after", "kinds")
+LARGEST_LAYER = 16_000_000  # pixels sent to the page; a larger mask is shown at a half, a third …
+LIMITS = {
+    "remove_below": (0, 100_000, 1, "px"),
+    "fill_share": (0, 10, 0.05, "× median hole"),
+    "closing_radius": (0, 25, 1, "px"),
+    "hysteresis_low": (0.01, 0.99, 0.01, ""),
+    "hysteresis_high": (0.01, 0.99, 0.01, ""),
+}
+WORDS = {
+    "remove_below": "pieces below",
+    "fill_share": "holes below",
+    "closing_radius": "radius",
+    "hysteresis_low": "low",
+    "hysteresis_high": "high",
+}
+
+
+def finished(runtime: Runtime, job_id: str) -> tuple[RefineRequest, RefineResult]:
+    """Request and result of a finished refinement. Raises ``UserError`` for any other job."""
+    from pydantic import TypeAdapter
+
+    job = runtime.jobs.view(job_id)
+    if job.system != "topology" or job.action != "refine" or job.state is not JobState.DONE or job.result is None:
+        raise UserError(
+            "There is no finished refinement under this id.",
+            "The job is another one, or it did not come to its end.",
+            "Open the result from its job.",
+        )
+    return (
+        TypeAdapter(RefineRequest).validate_python(dict(job.request)),
+        TypeAdapter(RefineResult).validate_python(dict(job.result)),
+    )
+
+
+def look(
+    runtime: Runtime, artifact_id: str, *, reading: Reading = "auto", channel: str = ""
+) -> tuple[Contents, tuple[str, ...], str]:
+    """What a stored file holds, the names of its maps where there are several, and the one looked at.
+
+    Raises ``UserError`` for a file that is no segmentation.
+    """
+    path = runtime.artifacts.path(artifact_id)
+    opened = read_map(path, Limits.from_settings(runtime.settings), channel=channel)
+    contents = describe(opened.array, reading=reading)
+    return replace(contents, notes=(*opened.notes, *contents.notes)), opened.channels, opened.channel
+
+
+def view(
+    runtime: Runtime, job_id: str, threshold: float | None = None, tune: SimpleRepairs | None = None
+) -> dict[str, Any]:
+    """Plain JSON values for the page: Betti numbers, changes, comparison, sentences, and where the layers are.
+
+    ``threshold`` in 0..1 defaults to the one of the request, ``tune`` to its simple repairs. Raises ``UserError``.
+    """
+    request, result = finished(runtime, job_id)
+    at = request.threshold if threshold is None else threshold
+    _check(at, "threshold")
+    tune = tune or request.compare
+    for name, (low, high, _, _) in LIMITS.items():
+        if not low <= getattr(tune, name) <= high:
+            raise UserError(
+                f"The value for '{WORDS[name]}' is out of range.", f"It must lie between {low:g} and {high:g}."
+            )
+    found = _cut(runtime, request, result, at)
+    counts = Counter(change.kind for change in found.changes)
+    rows = _comparison(runtime, request, result, found, tune)
+    return {
+        "job": job_id,
+        "threshold": at,
+        "kept_threshold": request.threshold,
+        "width": result.width,
+        "height": result.height,
+        "before": asdict(found.before_betti),
+        "after": asdict(found.after_betti),
+        "truth": None if result.truth is None else asdict(result.truth),
+        "dice": found.dice,
+        "changed": found.changed,
+        "summary": summary(found, result),
+        "notes": list(result.notes),
+        "kinds": [
+            {
+                "kind": style.kind,
+                "code": style.code,
+                "title": style.title,
+                "colour": style.colour,
+                "meaning": style.meaning,
+                "count": counts[style.kind],
+            }
+            for style in KINDS
+            if counts[style.kind]
+        ],
+        "change_count": len(found.changes),
+        "topological": found.topological,
+        "changes": [
+            {**asdict(change), "topological": BY_KIND[change.kind].topological}
+            for change in found.changes[:LISTED_CHANGES]
+        ],
+        "layers": {name: f"/api/topology/{job_id}/{name}.png?threshold={at:g}" for name in LAYERS},
+        "table": _table(rows, tune, result),
+    }
+
+
+def layer(runtime: Runtime, job_id: str, name: str, threshold: float | None = None) -> bytes:
+    """PNG of one layer: ``before`` and ``after`` are 0 and 255, ``kinds`` holds a kind's code where it changed a pixel.
+
+    Masks over ``LARGEST_LAYER`` pixels are shrunk by a whole number, keeping every changed pixel visible.
+    """
+    request, result = finished(runtime, job_id)
+    at = request.threshold if threshold is None else threshold
+    _check(at, "threshold")
+    if name not in LAYERS:
+        raise UserError("There is no such layer.", f"The layers are {', '.join(LAYERS)}.")
+    if name == "before":
+        pixels = _pair(*_paths(runtime, result))[0].astype(np.uint8) * 255
+    else:
+        found = _cut(runtime, request, result, at)
+        pixels = found.codes if name == "kinds" else found.mask.astype(np.uint8) * 255
+    return png_bytes(_shrunk(pixels))
+
+
+def summary(found: Cut, result: RefineResult) -> list[str]:
+    """What happened, in sentences for a person who has never heard of Betti numbers."""
+    before, after = found.before_betti, found.after_betti
+    if not found.changed:
+        return ["Nothing was changed.", "The network found nothing to repair at this threshold."]
+    share = found.changed / (result.width * result.height)
+    lines = [
+        f"{_count(before.b0, 'separate piece')} became {after.b0:,}; {_count(before.b1, 'hole')} became {after.b1:,}.",
+        f"{_count(found.topological, 'place')} changed the topology, {len(found.changes) - found.topological:,} only "
+        f"thickened or thinned it: {share:.2%} of the pixels, Dice with the input {found.dice:.3f}.",
+    ]
+    if result.truth is not None:
+        lines.append(
+            f"The true mask of this sample has {_count(result.truth.b0, 'piece')} and "
+            f"{_count(result.truth.b1, 'hole')}; the network never saw it."
+        )
+    return lines
+
+
+def seconds_per_megapixel(runtime: Runtime) -> float | None:
+    """Median over this installation's finished refinements, s per 10⁶ pixels; ``None`` before the first."""
+    paces = [
+        job.result["seconds"] / job.result["megapixels"]
+        for job in runtime.jobs.list(system="topology", limit=50)
+        if job.action == "refine" and job.state is JobState.DONE and job.result and job.result.get("megapixels")
+    ]
+    return float(np.median(paces)) if paces else None
+
+
+def _table(rows: tuple[ComparisonRow, ...], tune: SimpleRepairs, result: RefineResult) -> dict[str, Any]:
+    known = rows[0].errors is not None
+    columns = [
+        {"title": "Repair", "meaning": "What was done to the same input"},
+        {"title": "Settings", "meaning": "Change them to tune a simple repair"},
+        {"title": "β₀ pieces", "meaning": f"Separate pieces; {CONNECTIVITY}"},
+        {"title": "β₁ holes", "meaning": f"Closed loops; {CONNECTIVITY}"},
+        {"title": "Changed px", "meaning": "Pixels that differ from the input"},
+        {"title": "Dice with input", "meaning": "Overlap with the input, 1 is identical"},
+    ]
+    if known:
+        columns += [
+            {"title": "β₀ error", "meaning": "Pieces too many or too few against the true mask"},
+            {"title": "β₁ error", "meaning": "Holes too many or too few against the true mask"},
+            {
+                "title": "Matching error",
+                "meaning": "Pieces and holes without a partner at the same place in the true mask: unlike counts, "
+                "errors cannot cancel",
+            },
+            {"title": "Dice", "meaning": "Overlap with the true mask, 1 is identical"},
+            {"title": "clDice", "meaning": "Overlap of the centre lines with the true mask, 1 is identical"},
+        ]
+    caption = (
+        "Errors are measured against the true mask, which no method saw; less is better."
+        if known
+        else "Without a true mask nothing here says which is right: fewer pieces or holes are not better in themselves."
+    )
+    return {
+        "title": "The same input, repaired without a network",
+        "caption": f"{caption} Connectivity: {CONNECTIVITY}.",
+        "columns": columns,
+        "rows": [_row(row, tune) for row in rows],
+    }
+
+
+def _row(row: ComparisonRow, tune: SimpleRepairs) -> dict[str, Any]:
+    simple = next((repair for repair in SIMPLE if repair.name == row.name), None)
+    fields = [
+        {
+            "name": name,
+            "label": WORDS[name],
+            "value": getattr(tune, name),
+            "min": LIMITS[name][0],
+            "max": LIMITS[name][1],
+            "step": LIMITS[name][2],
+            "unit": LIMITS[name][3],
+        }
+        for name in (simple.fields if simple else ())
+    ]
+    cells = [f"{row.betti.b0:,}", f"{row.betti.b1:,}", f"{row.changed:,}", f"{row.dice:.3f}"]
+    if row.errors is not None:
+        cells += [f"{row.errors.b0:,}", f"{row.errors.b1:,}", f"{row.errors.matching:,}"]
+        cells += [f"{row.errors.dice:.3f}", f"{row.errors.cldice:.3f}"]
+    return {
+        "name": row.name,
+        "title": row.title,
+        "meaning": simple.meaning if simple else "",
+        "ours": row.name == "refined",
+        "fields": fields,
+        "cells": cells,
+    }
+
+
+def _comparison(
+    runtime: Runtime, request: RefineRequest, result: RefineResult, found: Cut, tune: SimpleRepairs
+) -> tuple[ComparisonRow, ...]:
+    """The stored rows, except those that a new threshold or new parameters change."""
+    before = _pair(*_paths(runtime, result))[0]
+    truth = _truth(runtime, request, before.shape) if result.truth is not None else None
+    rows = result.comparison
+    if tune != request.compare:
+        given = _given(runtime.artifacts.path(request.source), request)
+        rows = compare(given, before, found.mask, tune, soft=result.kind == "probability", truth=truth)
+    ours = measure("refined", rows[-1].title, "", before, found.mask, truth)
+    return (*rows[:-1], replace(ours, betti=Betti(found.after_betti.b0, found.after_betti.b1)))
+
+
+def _cut(runtime: Runtime, request: RefineRequest, result: RefineResult, threshold: float) -> Cut:
+    return _cached_cut(*_paths(runtime, result), threshold, request.remove_below, request.fill_share)
+
+
+def _paths(runtime: Runtime, result: RefineResult) -> tuple[Path, Path]:
+    return runtime.artifacts.path(result.before), runtime.artifacts.path(result.probability)
+
+
+@lru_cache(maxsize=2)
+def _pair(before: Path, probability: Path) -> tuple[np.ndarray, np.ndarray]:
+    return read_pair(before, probability)
+
+
+@lru_cache(maxsize=4)
+def _cached_cut(before: Path, probability: Path, threshold: float, remove_below: int, fill_share: float) -> Cut:
+    return cut(*_pair(before, probability), threshold, remove_below, fill_share)
+
+
+@lru_cache(maxsize=1)
+def _given(source: Path, request: RefineRequest) -> np.ndarray:
+    return open_input(source, request)[0].probability
+
+
+def _truth(runtime: Runtime, request: RefineRequest, shape: tuple[int, ...]) -> np.ndarray | None:
+    return true_mask(request, runtime.artifacts.view(request.source), runtime.artifacts.path, shape)
+
+
+def _shrunk(pixels: np.ndarray) -> np.ndarray:
+    """The layer, or the maximum of each k × k block of it, so small that it has at most ``LARGEST_LAYER`` pixels."""
+    step = int(np.ceil(np.sqrt(pixels.size / LARGEST_LAYER)))
+    if step <= 1:
+        return pixels
+    height, width = (-(-side // step) * step for side in pixels.shape)
+    padded = np.pad(pixels, ((0, height - pixels.shape[0]), (0, width - pixels.shape[1])))
+    return padded.reshape(height // step, step, width // step, step).max(axis=(1, 3))
+
+
+def _check(value: float, name: str) -> None:
+    if not 0 < value < 1:
+        raise UserError(f"The {name} must lie between 0 and 1.", f"It was {value:g}.", "Choose one in between.")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
