@@ -16,7 +16,7 @@ from app.routes import common
 if TYPE_CHECKING:
     from backend.runtime import Runtime
 
-ROUTES = ("uploads", "jobs", "artifacts", "status", "audit", "tiles")
+ROUTES = ("uploads", "jobs", "artifacts", "status", "audit", "tiles", "topology")
 
 
 def create_app(runtime: Runtime) -> FastAPI:
