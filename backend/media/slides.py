@@ -134,13 +134,14 @@ class Slide(ABC):
         shrink = scale / self.level_downsamples[level]
         columns, rows = max(1, round(width / shrink)), max(1, round(height / shrink))
         out = np.empty((rows, columns, 3), np.uint8)
-        step = max(1, int(2048 / shrink))
+        across, down, step = width / columns, height / rows, max(1, int(2048 / shrink))
         for top in range(0, rows, step):
             for left in range(0, columns, step):
-                h, w = min(step, rows - top), min(step, columns - left)
-                at = round(left * scale), round(top * scale)
-                part = self.read_region(at, level, (max(1, round(w * shrink)), max(1, round(h * shrink))))
-                out[top : top + h, left : left + w] = cv2.resize(part, (w, h), None, 0, 0, cv2.INTER_AREA)
+                bottom, right = min(top + step, rows), min(left + step, columns)
+                x, y, x1, y1 = (round(v * n) for v, n in ((left, across), (top, down), (right, across), (bottom, down)))
+                place = round(x * self.level_downsamples[level]), round(y * self.level_downsamples[level])
+                part = self.read_region(place, level, (x1 - x, y1 - y))
+                out[top:bottom, left:right] = cv2.resize(part, (right - left, bottom - top), None, 0, 0, cv2.INTER_AREA)
         return out
 
     def to_srgb(self, pixels: np.ndarray) -> np.ndarray:
@@ -232,6 +233,9 @@ def open_slide(path: Path, limits: Limits | None = None) -> Slide:
         for level, (width, height) in enumerate(slide.level_dimensions):
             scale = slide.level_downsamples[level]
             slide.read_region((int(width * scale / 2), int(height * scale / 2)), level, (1, 1))
+    except UserError:
+        slide.close()
+        raise damaged() from None
     except BaseException:
         slide.close()
         raise
@@ -246,16 +250,20 @@ def strip_labels(path: Path, into: Path) -> tuple[str, ...]:
 
 
 def _better(slide: Slide, path: Path, limits: Limits) -> Slide:
-    """Of two ways to read a tiled TIFF the one that knows more: an OME pyramid's levels and its µm/px."""
-    from backend.media.slides_tiff import TiffSlide, is_ome
+    """Of two ways to read a plain tiled TIFF the one that shows more.
 
-    if not is_ome(path):
+    tifffile shows an OME pyramid's levels, several channels as colours, and deep pixels in their own range; where there
+    is none of that it is OpenSlide, with the µm/px of the OME-XML.
+    """
+    from backend.media.slides_tiff import TiffSlide, is_ome_or_deep
+
+    if not is_ome_or_deep(path):
         return slide
     try:
         other = TiffSlide.open(path, limits)
     except UserError:
         return slide
-    if other.level_count > slide.level_count:
+    if other.level_count > slide.level_count or other.composed:
         slide.close()
         return other
     slide.mpp, slide.objective_power = other.mpp or slide.mpp, other.objective_power or slide.objective_power

@@ -21,13 +21,20 @@ import numpy as np
 from backend.errors import UserError
 from backend.media.limits import Limits
 from backend.media.slides import MAX_TILE_PIXELS, Slide, damaged, plausible_mpp
-from backend.media.tiff import TAGS, TiffError, read_directories
+from backend.media.tiff import TAGS, Directory, TiffError, read_directories
 
 # tifffile writes the names of damaged files to the log; what is wrong with them is said in a sentence instead.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
 
 CACHE_BYTES = 64 * 1024 * 1024
 MICRONS = {"µm": 1.0, "μm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "Å": 1e-4, "in": 25_400.0}
+BITS, PHOTOMETRIC, SAMPLES, PLANAR, ROWS_PER_STRIP, TILE_WIDTH, TILE_LENGTH = 258, 262, 277, 284, 278, 322, 323
+# tags of where the pieces of an image lie, and of their width and height; a strip is as wide as its image
+PIECES = (
+    ("TileOffsets", "TileByteCounts", TILE_WIDTH, TILE_LENGTH),
+    ("StripOffsets", "StripByteCounts", 0, ROWS_PER_STRIP),
+)
+NO_RGB = {4: "a mask", 5: "CMYK", 8: "CIELAB", 9: "ICCLAB", 10: "ITULAB", 32803: "raw sensor data"}
 RESOLUTION_UNITS = {2: 25_400.0, 3: 10_000.0}  # microns per inch, per centimetre
 TRUNCATED = UserError(
     "The slide is incomplete.",
@@ -42,12 +49,13 @@ def is_tiff(path: Path) -> bool:
         return file.read(4) in (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
 
-def is_ome(path: Path) -> bool:
-    """Whether the first image's description is OME-XML."""
+def is_ome_or_deep(path: Path) -> bool:
+    """Whether the first image's description is OME-XML, or its pixels have more than 8 bits."""
     try:
-        return "<OME" in read_directories(path)[0].text("ImageDescription")[:4096]
+        first = read_directories(path)[0]
     except TiffError:
         return False
+    return "<OME" in first.text("ImageDescription")[:4096] or _tag(first, BITS, 8) > 8
 
 
 def check_whole(path: Path) -> None:
@@ -60,18 +68,34 @@ def check_whole(path: Path) -> None:
             return  # NDPI stores 64-bit offsets in a classic TIFF its own way; OpenSlide knows how
         raise UserError(TRUNCATED.what, "Its directory of images cannot be followed.", TRUNCATED.what_to_do) from None
     for page in pages:
-        for where, length in (("TileOffsets", "TileByteCounts"), ("StripOffsets", "StripByteCounts")):
-            offsets, counts = page.integers(TAGS[where]), page.integers(TAGS[length])
-            if size < 1 << 32 and any(a + b > size for a, b in zip(offsets, counts, strict=False)):
-                raise TRUNCATED
-            if offsets and page is pages[0] and not any(counts):
-                raise damaged()
         if page.width <= 0 or page.height <= 0:
             raise damaged()
+        for where, length, across, down in PIECES:
+            offsets, counts = page.integers(TAGS[where]), page.integers(TAGS[length])
+            if not offsets:
+                continue
+            if size < 1 << 32 and any(a + b > size for a, b in zip(offsets, counts, strict=False)):
+                raise TRUNCATED
+            if page is pages[0] and not any(counts):
+                raise damaged()
+            columns, rows = _tag(page, across, page.width), _tag(page, down, page.height)
+            planes = _tag(page, SAMPLES, 1) if _tag(page, PLANAR, 1) == 2 else 1
+            if min(columns, rows) < 1 or len(offsets) < -(-page.width // columns) * -(-page.height // rows) * planes:
+                raise UserError(TRUNCATED.what, "It lists fewer tiles than its size needs.", TRUNCATED.what_to_do)
+    colours = _tag(pages[0], PHOTOMETRIC, 1)
+    if colours in NO_RGB:
+        raise _no_rgb(NO_RGB[colours])
+
+
+def _tag(page: Directory, tag: int, default: int) -> int:
+    return next(iter(page.integers(tag, 1)), default)
 
 
 class TiffSlide(Slide):
-    """The first image of a TIFF with its pyramid. Grey and 16-bit pixels are shown as 8-bit RGB; one plane of many."""
+    """The first image of a TIFF with its pyramid.
+
+    ``composed`` says whether channels or deep pixels were made into 8-bit RGB for display.
+    """
 
     reader = "tifffile"
     vendor = "tiff"
@@ -103,6 +127,7 @@ class TiffSlide(Slide):
         self._window: tuple[np.ndarray, np.ndarray] | None = None
         if first.dtype != np.uint8:
             self._window = self._find_window()
+        self.composed = self._window is not None or len(levels[0]) > 1
 
     @classmethod
     def open(cls, path: Path, limits: Limits) -> TiffSlide:
@@ -184,7 +209,12 @@ class TiffSlide(Slide):
         else:
             parts = [self._segment(page, index) for page in planes[:3]]
         parts = [part for part in parts if part is not None]
-        return np.concatenate(parts, axis=2) if parts else None
+        if not parts:
+            return None
+        # what is stored beyond the edge of the image is filling, and must not count for the display window
+        (width, height), (columns, rows) = _segment_size(planes[0]), self.level_dimensions[level]
+        down, right = divmod(index, -(-columns // width))
+        return np.concatenate(parts, axis=2)[: rows - down * height, : columns - right * width]
 
     def _segment(self, page: Any, index: int) -> np.ndarray | None:
         try:
@@ -277,12 +307,7 @@ def _check(page: Any, limits: Limits) -> None:
             "Convert it to a tiled pyramid with tiles of 256 to 1024 pixels.",
         )
     if int(page.photometric) not in (0, 1, 2, 6):
-        name = getattr(page.photometric, "name", str(page.photometric))
-        raise UserError(
-            "The slide cannot be shown.",
-            f"Its colours are stored as {name}; a slide has RGB or grey pixels.",
-            "Convert it to RGB.",
-        )
+        raise _no_rgb(getattr(page.photometric, "name", str(page.photometric)))
     if page.dtype is None or page.dtype.kind not in "uif" or page.bitspersample not in (8, 16, 32, 64):
         raise UserError(
             "The slide cannot be shown.",
@@ -294,6 +319,11 @@ def _check(page: Any, limits: Limits) -> None:
         expected *= page.samplesperpixel
     if len(page.dataoffsets) < expected:
         raise UserError(TRUNCATED.what, "It lists fewer tiles than its size needs.", TRUNCATED.what_to_do)
+
+
+def _no_rgb(name: str) -> UserError:
+    why = f"Its colours are stored as {name}; a slide has RGB or grey pixels."
+    return UserError("The slide cannot be shown.", why, "Convert it to RGB.")
 
 
 def _resolution(page: Any) -> tuple[float, float] | None:
