@@ -309,7 +309,7 @@ def _phantoms() -> list[Sample]:
             title=f"Phantom {family}, damaged, {_PHANTOM_SIZE}×{_PHANTOM_SIZE}",
             kind="mask",
             source=f"curvilinear phantom, seed {seed}: drawn by a program, not from a patient",
-            licence="free of rights",
+            licence="made by this program",
             path=None,
             phantom=True,
         )
@@ -321,13 +321,12 @@ def _draw_phantom(sample_id: str) -> np.ndarray:
     """Damaged phantom mask, uint8 [H, W], 0 or 255; its truth is the phantom of the same family and seed."""
     import numpy as np
 
-    from models.phantoms import curvilinear
-    from models.topology.perturb import perturb
+    from models.phantoms import curvilinear, segmenter
 
     _, family, seed = sample_id.split("-")
     truth = curvilinear.sample(family, _PHANTOM_SIZE, int(seed))
-    damaged = perturb(truth, np.random.default_rng([int(seed), 1])).soft
-    return np.where(damaged >= 0.5, 255, 0).astype(np.uint8)
+    damaged = segmenter.simulate(truth, int(seed), difficulty=0.8)
+    return np.where(damaged > 0.5, 255, 0).astype(np.uint8)
 
 
 def _write_png(target: Path, pixels: np.ndarray) -> None:

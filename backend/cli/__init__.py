@@ -1,0 +1,1 @@
+"""The command line, ``python -m backend``: a module for each group of commands, drawn together in ``program``."""

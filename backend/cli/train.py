@@ -1,0 +1,99 @@
+"""``train``: run a system's training recipe with a progress bar; Ctrl-C keeps a checkpoint to go on from."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from backend.catalogue import CATALOGUE
+from backend.cli.console import err, out
+from backend.cli.values import fill
+from backend.errors import UserError
+
+
+def train(
+    system: Annotated[str, typer.Argument(help="System to train, for example topology.")],
+    values: Annotated[list[str] | None, typer.Argument(help="More of the recipe's fields as key=value.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", "--masks", help="Folder of your own masks; without it, phantoms are drawn."),
+    ] = None,
+    minutes: Annotated[
+        float, typer.Option(min=0.01, help="Time to train, all runs of a resumed training together.")
+    ] = 20,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    to: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder for weights, card and checkpoint [default: your home's weights]."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
+    resume: Annotated[bool, typer.Option(help="Go on from the checkpoint in the folder.")] = True,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace finished weights in the folder.")] = False,
+) -> None:
+    """Train a system's network and write weights, config and card.
+
+    Weights in the default folder are found by name, for example topology/trained. Press Ctrl-C to stop; the same
+    command goes on from there.
+
+    Example: python -m backend train topology --data masks --minutes 20
+
+    Example: python -m backend train topology recipe=polynomial --minutes 5 --out baseline
+    """
+    from backend.settings import get_settings
+    from backend.weights import MODEL, resolve_device
+
+    CATALOGUE.get(system)
+    name = f"backend.training.{system}"
+    if find_spec(name) is None:
+        raise UserError(f"There is nothing to train for {system!r} yet.", what_to_do=f"Choose one of: {_trainable()}.")
+    recipe = import_module(name)
+    folder = to or get_settings().home / "weights" / system / "trained"
+    if (folder / MODEL).exists() and not overwrite:
+        raise UserError(
+            "There are finished weights in that folder.",
+            what_to_do="Choose another folder with --out, or replace them with --overwrite.",
+        )
+    given: dict[str, Any] = {
+        "out": folder,
+        "minutes": minutes,
+        "device": resolve_device(device),
+        "seed": seed,
+        "resume": resume,
+        "command": _command(system, data, minutes, seed, values or []),
+    }
+    if data is not None:
+        fields = {field.name for field in dataclasses.fields(recipe.TrainRequest)}
+        given["masks" if "masks" in fields else "data"] = data
+    request = fill(recipe.TrainRequest, values or [], given)
+    try:
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
+        with Progress(*columns, TimeRemainingColumn(), console=err()) as bar:
+            task = bar.add_task(f"training {system}", total=1.0)
+            report = recipe.train(
+                request, progress=lambda fraction, note: bar.update(task, completed=fraction, description=note)
+            )
+    except KeyboardInterrupt:
+        err().print("Stopped. The same command goes on from here.")
+        raise typer.Exit(130) from None
+    out().print(
+        f"{report.steps} steps in {report.minutes:.1f} minutes. Weights {report.sha256[:16]} in {report.folder}"
+    )
+    for measure, value in report.validation.items():
+        out().print(f"  {measure:<24} {value:.4g}")
+
+
+def _command(system: str, data: Path | None, minutes: float, seed: int, values: list[str]) -> str:
+    """The command as the card names it: without the places of this machine."""
+    parts = ["python -m backend train", system, *map(shlex.quote, values), f"--minutes {minutes:g}", f"--seed {seed}"]
+    return " ".join([*parts, "--data DIR"] if data is not None else parts)
+
+
+def _trainable() -> str:
+    return ", ".join(system.name for system in CATALOGUE if find_spec(f"backend.training.{system.name}")) or "none yet"
