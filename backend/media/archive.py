@@ -39,7 +39,9 @@ def entry_names(path: Path) -> list[str]:
 def unpack(path: Path, into: Path, limits: Limits) -> list[Unpacked]:
     """Unpack a ZIP, or the one file of a gzip, into the existing empty folder ``into``.
 
-    Every file gets a number for a name. Names inside are never used as paths, so nothing can leave ``into``. Raises ``UserError`` for a damaged or
+    Every file gets a number for a name.
+
+    Names inside are never used as paths, so nothing can leave ``into``. Raises ``UserError`` for a damaged or
     encrypted archive, one holding links, too many files, or more bytes than the limits allow; the bytes are counted
     as they come out, since what an archive declares about itself may be a lie.
     """

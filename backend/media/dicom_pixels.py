@@ -26,7 +26,15 @@ JPEG_8_12 = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
 VIDEO = tuple(f"1.2.840.10008.1.2.4.{number}" for number in (100, 101, 102, 103, 104, 105, 106, 107, 108)) + tuple(
     f"1.2.840.10008.1.2.4.{number}.1" for number in (100, 101, 102, 103, 104, 105, 106)
 )
-YBR = ("YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_PARTIAL_422", "YBR_ICT", "YBR_RCT")
+LOSSLESS_JPEG = ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
+# Which of pydicom's plugins decodes what. GDCM is left out: on damaged JPEG it ends the whole process. So is
+# pylibjpeg's RLE, which panics.
+PLUGINS = {
+    **dict.fromkeys(JPEG_8_12, "pillow"),
+    **dict.fromkeys(("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81"), "pyjpegls"),
+    **dict.fromkeys(tuple(f"1.2.840.10008.1.2.4.{number}" for number in (90, 91, 92, 93, 201, 202, 203)), "pylibjpeg"),
+    "1.2.840.10008.1.2.5": "pydicom",
+}
 
 
 def declared_shape(dataset: Dataset, limits: Limits) -> tuple[int, int, int, int]:
@@ -64,12 +72,14 @@ def decode(dataset: Dataset, limits: Limits) -> np.ndarray:
         pieces = _encapsulated(dataset, frames, rows, columns, limits)
         if syntax in JPEG_8_12 and (fast := _jpeg(dataset, pieces, shape)) is not None:
             return fast
+        if syntax in LOSSLESS_JPEG:
+            return _lossless_jpeg(dataset, pieces, shape)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             from pydicom.pixels import pixel_array
 
-            pixels = pixel_array(dataset)
+            pixels = pixel_array(dataset, decoding_plugin=PLUGINS.get(syntax, ""))
     except MemoryError:
         raise UserError("The image is too large for this machine.", "It does not fit into memory.", "") from None
     except NotImplementedError:
@@ -171,3 +181,34 @@ def _jpeg(dataset: Dataset, pieces: list[bytes], shape: tuple[int, ...]) -> np.n
         log.debug("jpeg decoder refused: %s", type(error).__name__)
         return None
     return out
+
+
+def _lossless_jpeg(dataset: Dataset, pieces: list[bytes], shape: tuple[int, ...]) -> np.ndarray:
+    """JPEG Lossless (T.81 process 14) of 2 to 16 bits. Raises ``UserError`` when a frame is damaged."""
+    import imagecodecs
+
+    signed = whole_number(dataset, "PixelRepresentation", 0) == 1
+    bits = whole_number(dataset, "BitsAllocated")
+    out = np.empty(shape, np.dtype(f"u{max(1, bits // 8)}"))
+    try:
+        for index, piece in enumerate(pieces):
+            frame = imagecodecs.ljpeg_decode(piece)
+            if frame.shape != shape[1:]:
+                raise ValueError("unexpected shape")
+            out[index] = frame
+    except Exception as error:
+        log.debug("lossless jpeg decoder refused: %s", type(error).__name__)
+        raise damaged("Its pixels, compressed as JPEG Lossless, cannot be decoded.") from None
+    if len(shape) == 4 and text(dataset, "PhotometricInterpretation").startswith("YBR"):
+        from pydicom.pixels import convert_color_space
+
+        return convert_color_space(out, "YBR_FULL", "RGB", per_frame=True)
+    return _sign(out, whole_number(dataset, "BitsStored", bits)) if signed else out
+
+
+def _sign(values: np.ndarray, bits_stored: int) -> np.ndarray:
+    """Unsigned stored values → signed, extending the sign bit of two's complement of ``bits_stored`` bits."""
+    width = 8 * values.dtype.itemsize
+    signed = values.view(np.dtype(f"i{values.dtype.itemsize}"))
+    shift = max(0, width - bits_stored)
+    return (signed << shift) >> shift
