@@ -23,6 +23,7 @@ Connectivity = Literal["full", "face"]
 def label(mask: NDArray[np.bool_], connectivity: Connectivity = "full") -> tuple[NDArray[np.int32], int]:
     """Connected components of ``mask`` (2D or 3D bool): labels int32 with 0 for background, and their number."""
     mask = _checked(mask)
+    dual(connectivity)
     if mask.ndim == 2:
         ways = 8 if connectivity == "full" else 4
         count, labels = cv2.connectedComponents(mask.view(np.uint8), connectivity=ways, ltype=cv2.CV_32S)
@@ -176,6 +177,8 @@ def _checked(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         raise TypeError(f"a mask is an array of bool, not of {mask.dtype}")
     if mask.ndim not in (2, 3):
         raise ValueError(f"a mask has 2 or 3 axes, not {mask.ndim}")
+    if not mask.size:  # OpenCV would crash the process
+        raise ValueError(f"a mask holds at least one element, not {mask.shape}")
     return np.ascontiguousarray(mask)
 
 
