@@ -70,6 +70,9 @@ def _clean(path: Path) -> tuple[str, ...]:
         pages = read_directories(path)
     except TiffError:
         raise _unsupported("Its directory of images is not laid out as a TIFF's.") from None
+    size = path.stat().st_size
+    if pages[0].layout.offset_size == 4 and size >= 1 << 32:
+        raise _unsupported("It is larger than a classic TIFF can be.")
     flavour = _flavour(pages)
     keep, notes = [], []
     for page in pages:
@@ -78,7 +81,6 @@ def _clean(path: Path) -> tuple[str, ...]:
         keep.append(page)
     if len(keep) < len(pages):
         notes.append(f"{len(pages) - len(keep)} images of the glass (label, overview) were removed.")
-    size = path.stat().st_size
     hidden = _hidden_ome(pages) if flavour == "ome" else set()
     reduced = [offset for page in keep for offset in page.sub_directories]
     nested = _nested(path, reduced, {page.at for page in pages})
@@ -94,9 +96,8 @@ def _clean(path: Path) -> tuple[str, ...]:
         for page in cleaned:
             shown = page.source.at not in hidden and page.source.parent not in hidden
             used += page.used + _data(page.source) * shown
-            # NDPI keeps eight bytes for the next directory and the high halves of its values behind the directory
-            extra = 4 + 4 * len(page.source.tags) if flavour == "hamamatsu" else 0
-            used.append((page.source.at, _length(page.source) + extra))
+            # Behind a directory NDPI keeps the high halves of its offsets: zeros, and so they stay, below 4 GiB
+            used.append((page.source.at, _length(page.source)))
         if hidden:
             notes.append("The pixels of label and overview images were blanked.")
         if _zero_all_but(file, used + writer.added, size) and not notes:
