@@ -6,6 +6,7 @@ import { api, fill } from "/static/theme/common.js";
 const FOREGROUND = [154, 160, 166];
 const BACKGROUND = [20, 23, 26];
 const RING = 7; // screen pixels between a change and the ring around it, so that a one-pixel change is seen
+const LARGEST_RING = 90; // screen pixels; what is that large needs no ring to be found
 const LISTED = 400; // rows of the list drawn at once; the table download has them all
 
 const STRINGS = {
@@ -70,7 +71,7 @@ p { margin: 2px 0; }
 const PAGE_STYLE = new CSSStyleSheet();
 PAGE_STYLE.replaceSync(`
 gradio-app .ss-topology-input { grid-template-columns: auto 1fr; gap: 14px; align-items: start; }
-gradio-app .ss-topology-input img { width: 112px; height: 112px; object-fit: contain; border-radius: 6px; background: #000; }
+gradio-app .ss-topology-input img { width: 72px; height: 72px; object-fit: contain; border-radius: 6px; background: #000; }
 gradio-app .ss-topology-input ul { margin: 4px 0 0; padding-left: 18px; list-style: disc; font-size: 13.5px;
   color: var(--body-text-color-subdued); }
 gradio-app .ss-topology-help summary { cursor: pointer; font-weight: 600; }
@@ -534,6 +535,7 @@ class TopologyResult extends HTMLElement {
       const x = this.view.x + this.view.scale * (change.x0 + change.x1) / 2;
       const y = this.view.y + this.view.scale * (change.y0 + change.y1) / 2;
       const radius = RING + this.view.scale * Math.max(change.x1 - change.x0, change.y1 - change.y0) / 2;
+      if (radius > LARGEST_RING && !chosen) continue;
       context.beginPath();
       context.arc(x, y, radius, 0, 2 * Math.PI);
       context.globalAlpha = opacity;

@@ -23,12 +23,14 @@ from backend.services.topology_compare import betti, compare
 from backend.services.topology_cut import LISTED_CHANGES, Keeper, cut, quantise, read_pair
 from backend.services.topology_input import InputMap, interpret, require_two_sides
 from backend.services.topology_read import read_map
+from backend.services.topology_render import preview_png
 from backend.settings import get_settings
 
 if TYPE_CHECKING:
     from models.topology.refiner import Refiner
 
 LARGEST = 64_000_000  # pixels of one mask; more would not fit beside its probability in the page
+PREVIEW_EVERY_S = 0.5
 
 
 def run_refine(request: RefineRequest, ctx: JobContext) -> RefineResult:
@@ -41,9 +43,7 @@ def run_refine(request: RefineRequest, ctx: JobContext) -> RefineResult:
     before = given.probability >= request.input_threshold
     truth = true_mask(request, source, ctx.open, before.shape)
 
-    started = time.perf_counter()
-    refined, sha256 = _refined(request, given.probability, ctx)
-    seconds = time.perf_counter() - started
+    refined, sha256, seconds = _refined(request, given.probability, ctx)
     probability = quantise(refined)
 
     ctx.progress(1, 1, "Comparing with simple repairs")
@@ -59,6 +59,7 @@ def run_refine(request: RefineRequest, ctx: JobContext) -> RefineResult:
     before_id = keeper.png("input-mask.png", before, "mask")
     probability_id = keeper.png("refined-probability.png", probability, "map")
     mask_id, map_id, table_id = keeper.cut(result)
+    ctx.progress(1, 1)
     height, width = before.shape
     return RefineResult(
         before=before_id,
@@ -96,7 +97,7 @@ def run_threshold(request: ThresholdRequest, ctx: JobContext) -> ThresholdResult
     parents = (request.probability, request.before)
     keeper = Keeper(ctx, made.synthetic, parents, dict(made.provenance.weights), request.seed)
     mask_id, map_id, table_id = keeper.cut(result)
-    ctx.progress(1, 1, "Done")
+    ctx.progress(1, 1)
     return ThresholdResult(
         mask=mask_id,
         change_map=map_id,
@@ -164,8 +165,8 @@ def true_mask(
     return truth
 
 
-def _refined(request: RefineRequest, probability: np.ndarray, ctx: JobContext) -> tuple[np.ndarray, str]:
-    """The network's output, float32 [H, W] in 0..1, and the hash of its weights; reports every window."""
+def _refined(request: RefineRequest, probability: np.ndarray, ctx: JobContext) -> tuple[np.ndarray, str, float]:
+    """The network's output, float32 [H, W] in 0..1, the hash of its weights and its seconds; reports every window."""
     from models.topology.inference import refine
 
     ctx.progress(0, 1, "Loading the network")
@@ -177,12 +178,24 @@ def _refined(request: RefineRequest, probability: np.ndarray, ctx: JobContext) -
             f"Choose {DEFAULT_WEIGHTS!r}.",
         )
 
-    def report(done: int, total: int) -> None:
-        ctx.progress(done, total, "Refining window by window")
+    latest: list[bytes] = []
+    due = 0.0
 
+    def keep_preview(partial: Callable[[], np.ndarray]) -> None:
+        # A preview of a large mask costs time itself: it may take a tenth of the whole at most.
+        nonlocal due
+        began = time.monotonic()
+        if began >= due:
+            latest[:] = [preview_png(partial())]
+            due = time.monotonic() + max(PREVIEW_EVERY_S, 10 * (time.monotonic() - began))
+
+    def report(done: int, total: int) -> None:
+        ctx.progress(done, total, "Refining window by window", latest.pop() if latest else None)
+
+    started = time.perf_counter()
     with ctx.weights.autocast(ctx.device):
-        refined = refine(model, probability, callback=report)
-    return refined, ctx.weights.find(request.weights).sha256
+        refined = refine(model, probability, callback=report, preview=keep_preview)
+    return refined, ctx.weights.find(request.weights).sha256, time.perf_counter() - started
 
 
 def build_refiner(config: dict[str, Any]) -> Refiner:

@@ -163,7 +163,7 @@ def summary(found: Cut, result: RefineResult) -> list[str]:
         return ["Nothing was changed.", "The network found nothing to repair at this threshold."]
     share = found.changed / (result.width * result.height)
     lines = [
-        f"{_count(before.b0, 'separate piece')} became {after.b0:,}; {_count(before.b1, 'hole')} became {after.b1:,}.",
+        f"{_became(before.b0, after.b0, 'separate piece')}; {_became(before.b1, after.b1, 'hole')}.",
         f"{_count(found.topological, 'place')} changed the topology, {len(found.changes) - found.topological:,} only "
         f"thickened or thinned it: {share:.2%} of the pixels, Dice with the input {found.dice:.3f}.",
     ]
@@ -176,11 +176,11 @@ def summary(found: Cut, result: RefineResult) -> list[str]:
 
 
 def seconds_per_megapixel(runtime: Runtime) -> float | None:
-    """Median over this installation's finished refinements, s per 10⁶ pixels; ``None`` before the first."""
+    """Median over this installation's last refinements from start to end, s per 10⁶ pixels; ``None`` before one."""
     paces = [
-        job.result["seconds"] / job.result["megapixels"]
+        job.elapsed_s / job.result["megapixels"]
         for job in runtime.jobs.list(system="topology", limit=50)
-        if job.action == "refine" and job.state is JobState.DONE and job.result and job.result.get("megapixels")
+        if job.action == "refine" and job.state is JobState.DONE and job.result and job.elapsed_s
     ]
     return float(np.median(paces)) if paces else None
 
@@ -302,6 +302,10 @@ def _shrunk(pixels: np.ndarray) -> np.ndarray:
 def _check(value: float, name: str) -> None:
     if not 0 < value < 1:
         raise UserError(f"The {name} must lie between 0 and 1.", f"It was {value:g}.", "Choose one in between.")
+
+
+def _became(before: int, after: int, noun: str) -> str:
+    return f"{_count(before, noun)}, as before" if before == after else f"{_count(before, noun)} became {after:,}"
 
 
 def _count(number: int, noun: str) -> str:

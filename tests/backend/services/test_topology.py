@@ -203,7 +203,7 @@ def test_the_page_gets_sentences_layers_and_nothing_of_other_jobs(runtime: Runti
     job = refined(runtime, source)
     shown = view(runtime, job.id)
     json.dumps(shown, allow_nan=False)
-    assert "pieces became" in shown["summary"][0]
+    assert "separate piece" in shown["summary"][0]
     assert sum(kind["count"] for kind in shown["kinds"]) == shown["change_count"]
     for name in ("before", "after", "kinds"):
         assert Image.open(BytesIO(layer(runtime, job.id, name, 0.4))).size == (96, 96)
