@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ MISTAKE = 2
 
 def out() -> Console:
     """Standard output; made anew because tests and pipes replace the stream."""
-    return Console(highlight=False, soft_wrap=True)
+    return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else FILE_WIDTH)
 
 
 def err() -> Console:
@@ -83,8 +84,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: st
         drawn.add_column(column, no_wrap=position == 0)  # what comes first is an id or name, to be copied
     for row in rows:
         drawn.add_row(*(escape(str(cell)) for cell in row))
-    console = out()
-    console.print(drawn, width=None if console.is_terminal else FILE_WIDTH)
+    out().print(drawn)
 
 
 def as_json(value: Any) -> None:
