@@ -1,238 +1,233 @@
-"""Curvilinear phantoms: binary masks of vessel trees, membranes, mortar and road nets with exactly known topology.
+"""Curvilinear phantoms: vessel trees, membranes, mortar and road nets, in two and three dimensions.
 
-A phantom is made, not measured: it has the shape of such structures and none of any patient's anatomy. One ``seed`` is
-one patient (wall, cell sheet, town): widths, density and bending are fixed by it, and each ``view`` lays them out anew.
+A phantom is a mask with known topology, not an image of a patient. The same seed is the same "patient": ``variant``
+gives further samples of it that differ by a smooth deformation and calibre, as repeated scans would.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.spatial import Delaunay, cKDTree
+from scipy.spatial import Delaunay, Voronoi, cKDTree
 
-from models.metrics.betti import dual, label
-from models.phantoms.fields import coordinates, draw_tubes, smooth_field
-from models.phantoms.vessels import draw_tree, vessel_tree
+from models.phantoms.fields import draw_segments, smooth_field, warp
 
-Mask = NDArray[np.bool_]
-Field = NDArray[np.float32]
+MURRAY_EXPONENT = 3.0  # Murray's law: r_parent³ = Σ r_child³
+
+Segments = tuple[np.ndarray, np.ndarray, np.ndarray]  # starts (N, d), ends (N, d), radii (N,)
 
 
-@dataclass(frozen=True)
-class Patient:
-    """What stays the same in all views of one patient. Lengths are in elements, the angle in radians."""
+def sample(kind: str, size: int | Sequence[int], seed: int, *, variant: int = 0) -> np.ndarray:
+    """One phantom mask, bool, of shape ``size`` (one number: a square).
 
-    width: float
-    """Typical diameter or thickness of the structure."""
-    spacing: float
-    """Typical distance between neighbouring structures."""
-    roughness: float
-    """Standard deviation of the edge's position."""
-    grain: float
-    """Size of the edge's bumps."""
-    bend: float
-    """Standard deviation of the smooth displacement of everything."""
-    angle: float
-    irregular: float
-    """0 regular … 1 as random as the kind allows."""
-
-
-def patient(seed: int, size: int, ndim: int = 2) -> Patient:
-    """The patient behind ``seed``, for pictures about ``size`` elements wide."""
-    rng = np.random.default_rng([seed, 1])
-    # Widths and spacings are log-uniform: what matters to a repair is their ratio, not their value.
-    width = float(np.exp(rng.uniform(np.log(2.2), np.log(11.0)))) if ndim == 2 else float(rng.uniform(2.5, 5.0))
-    ratio = float(np.exp(rng.uniform(np.log(2.5), np.log(8.0))))
-    spacing = float(np.clip(width * ratio, 11.0, size / 3))
-    return Patient(
-        width=min(width, spacing / 2.2),
-        spacing=spacing,
-        roughness=float(rng.uniform(0.0, 0.16)) * width,
-        grain=float(rng.uniform(1.5, 6.0)),
-        bend=float(rng.uniform(0.0, 0.12)) * spacing,
-        angle=float(rng.uniform(-np.pi, np.pi)),
-        irregular=float(rng.random()),
-    )
-
-
-def sample(kind: str, size: int | tuple[int, ...], seed: int, *, view: int = 0) -> Mask:
-    """One phantom mask: bool, [size, size] for an int, else of that 2D or 3D shape.
-
-    ``kind``: a key of :data:`KINDS`; ``seed``: the patient; ``view``: which of the patient's samples. The same
-    arguments give the same mask. Raises ``ValueError`` on an unknown kind.
+    ``kind``: a name in :data:`KINDS` for two dimensions or :data:`KINDS_3D` for three. ``seed`` ≥ 0 is the identity,
+    ``variant`` ≥ 0 the repeat. Raises ``ValueError`` on an unknown kind or a side under 16 pixels.
     """
-    if kind not in KINDS:
-        raise ValueError(f"there is no phantom called {kind!r}; there are {', '.join(KINDS)}")
     shape = (size, size) if isinstance(size, int) else tuple(size)
-    if len(shape) not in (2, 3) or min(shape) < 16:
-        raise ValueError("a phantom has 2 or 3 axes of at least 16 elements")
-    who = patient(seed, min(shape), len(shape))
-    rng = np.random.default_rng([seed, 2, view, list(KINDS).index(kind)])
-    signed = KINDS[kind](shape, who, rng)
-    if who.roughness > 0.1:
-        signed = signed + who.roughness * smooth_field(shape, who.grain, rng)
-    mask = tidy(signed < 0, smallest=max(4.0, (0.6 * who.width) ** len(shape)))
-    return largest(mask) if kind == "vessels" else mask
+    table = KINDS if len(shape) == 2 else KINDS_3D
+    if kind not in table or len(shape) not in (2, 3):
+        raise ValueError(f"no {len(shape)}D phantom is called {kind!r}; there are {', '.join(table)}")
+    if min(shape) < 16:
+        raise ValueError("a phantom needs at least 16 pixels a side")
+    rng = np.random.default_rng([seed, len(kind), sum(kind.encode())])
+    starts, ends, radii = table[kind](shape, rng)
+    if variant:
+        again = np.random.default_rng([seed, variant])
+        points = warp(np.concatenate([starts, ends]), shape, 0.01 * min(shape), 0.15 * min(shape), again)
+        starts, ends = points[: len(starts)], points[len(starts) :]
+        radii = radii * again.uniform(0.9, 1.1)
+    return draw_segments(shape, starts, ends, radii)
 
 
-def vessels(shape: tuple[int, ...], who: Patient, rng: np.random.Generator) -> Field:
-    """Signed distance to a vessel tree (negative inside); the tips are as wide as the patient's width is at least."""
-    spacing = float(np.clip(0.8 * who.spacing, min(shape) / 15, min(shape) / 5))
-    tree = vessel_tree(shape, rng, width=float(np.clip(0.18 * spacing, 1.8, who.width)), density=min(shape) / spacing)
-    return draw_tree(shape, tree)
+def vessels(shape: Sequence[int], rng: np.random.Generator) -> Segments:
+    """A vessel tree by space colonisation (Runions et al. 2007) with radii by Murray's law.
+
+    Nodes grow towards free attraction points; every branch point fulfils r³ = Σ rₖ³.
+    """
+    nodes, parents, radii = vessel_tree(shape, rng)
+    child = np.flatnonzero(parents >= 0)
+    return nodes[parents[child]], nodes[child], radii[child]
 
 
-def membranes(shape: tuple[int, ...], who: Patient, rng: np.random.Generator) -> Field:
-    """Signed distance to the walls between Voronoi cells of jittered seeds."""
-    margin = 2 * who.spacing
-    jitter = 0.25 + 0.35 * who.irregular
-    lines = [np.arange(-margin, n + margin, who.spacing) for n in shape]
-    seeds = np.stack(np.meshgrid(*lines, indexing="ij"), -1)
-    # Every other row moves half a step, or regular sheets would be chessboards instead of honeycombs.
-    seeds[1::2, ..., 1] += who.spacing / 2
-    seeds = seeds.reshape(-1, len(shape))
-    seeds = seeds + rng.standard_normal(seeds.shape) * jitter * who.spacing * 0.5
-    where = np.stack(np.broadcast_arrays(*_bent(shape, who, rng)), -1)
-    distance, nearest = cKDTree(seeds).query(where, k=2)
-    apart = np.linalg.norm(seeds[nearest[..., 0]] - seeds[nearest[..., 1]], axis=-1)
-    to_wall = (distance[..., 1] ** 2 - distance[..., 0] ** 2) / (2 * np.maximum(apart, 1e-6))
-    return (to_wall - _varied(shape, who, rng) / 2).astype(np.float32)
+def vessel_tree(shape: Sequence[int], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Nodes (N, d) in pixels, parent index (N,) with −1 at the root, radius (N,) in pixels of the branch to it."""
+    size = np.array(shape, float)
+    side = float(size.min())
+    step = max(2.0, side * rng.uniform(0.012, 0.02))
+    count = int(rng.integers(60, 160))
+    free = rng.uniform(0.03, 0.97, (count, len(shape))) * size
+    root = rng.uniform(0.1, 0.9, len(shape)) * size
+    root[int(rng.integers(len(shape)))] = 0.0
+    nodes, parents = [root], [-1]
+    for _ in range(int(6 * side / step)):
+        if not len(free):
+            break
+        tree = cKDTree(np.array(nodes))
+        distance, nearest = tree.query(free)
+        keep = distance > 1.5 * step
+        free, nearest = free[keep], nearest[keep]
+        grown = False
+        for index in np.unique(nearest):
+            towards = free[nearest == index] - nodes[index]
+            towards /= np.linalg.norm(towards, axis=1, keepdims=True)
+            direction = towards.mean(0) + 0.15 * rng.standard_normal(len(shape))
+            new = nodes[index] + step * direction / max(float(np.linalg.norm(direction)), 1e-6)
+            if tree.query(new)[0] > 0.6 * step:
+                nodes.append(new)
+                parents.append(int(index))
+                grown = True
+        if not grown:
+            # The attractors' pulls cancel: send one node straight to its own attractor.
+            index = int(nearest[0]) if len(nearest) else 0
+            if not len(free):
+                break
+            towards = free[0] - nodes[index]
+            nodes.append(nodes[index] + step * towards / np.linalg.norm(towards))
+            parents.append(index)
+    parent = np.array(parents)
+    cubed = np.zeros(len(parent))
+    leaf = np.ones(len(parent), bool)
+    leaf[parent[1:]] = False
+    cubed[leaf] = 1.0
+    for index in range(len(parent) - 1, 0, -1):  # children come after their parents
+        cubed[parent[index]] += cubed[index]
+    radii = cubed ** (1.0 / MURRAY_EXPONENT)
+    finest = side * rng.uniform(0.003, 0.008)
+    return np.array(nodes), parent, np.maximum(finest, 1.0) * radii
 
 
-def mortar(shape: tuple[int, ...], who: Patient, rng: np.random.Generator) -> Field:
-    """Signed distance to the joints of a wall of bricks in courses; in 3D a wall several bricks thick."""
-    ndim = len(shape)
-    course = who.spacing + who.width
-    aspect = float(rng.uniform(1.0, 4.5))
-    where = _bent(shape, who, rng, wobble=0.35)
-    centre = [n / 2 for n in shape]
-    turn = who.angle if rng.random() < 0.3 else float(rng.normal(0, 0.06))
-    y, x = where[-2] - centre[-2], where[-1] - centre[-1]
-    v, u = np.cos(turn) * y - np.sin(turn) * x, np.sin(turn) * y + np.cos(turn) * x
-    if rng.random() < 0.3:
-        # A wall seen at an angle: courses get narrower towards one side.
-        tilt = 1 + float(rng.uniform(-0.35, 0.35)) * u / max(shape)
-        v, u = v * tilt, u * tilt
-    reach = int(2 * sum(shape) / course) + 12
-    heights = _joints(reach, course, 0.25 * who.irregular, rng)
-    row, low, high = _between(heights, v)
-    depth = np.full_like(v, np.inf)
-    np.minimum(v - low, high - v, out=depth)
-    bond = float(rng.choice([0.5, 0.5, 1 / 3, 0.0])) if who.irregular < 0.8 else None
-    length = course * aspect
-    columns = int(2 * sum(shape) / length) + 12
-    if ndim == 3:
-        layers = _joints(reach, course * float(rng.uniform(1.0, 2.0)), 0.2 * who.irregular, rng)
-        w = where[0] - centre[0]
-        layer, near, far = _between(layers, w)
-        depth = np.minimum(depth, np.minimum(w - near, far - w))
-        row = row + layer
-    across = np.empty_like(depth)
-    row = np.broadcast_to(row, depth.shape)
-    u = np.broadcast_to(u, depth.shape)
-    for number in np.unique(row):
-        shift = rng.random() if bond is None else (bond * number) % 1.0
-        joints = _joints(columns, length, 0.2 * who.irregular, rng) + shift * length
-        inside = row == number
-        _, left, right = _between(joints, u[inside])
-        across[inside] = np.minimum(u[inside] - left, right - u[inside])
-    half = _varied(shape, who, rng) / 2
-    # Rounded corners: bricks are not razors, and a rough edge then keeps its distance at a corner too.
-    corner = float(rng.uniform(0.0, 0.35)) * who.spacing / 2
-    a, b = half + corner - depth, half + corner - across
-    outside = np.where((a > 0) & (b > 0), np.hypot(a, b), np.maximum(a, b))
-    return (corner - outside).astype(np.float32)
+def crossing_vessels(shape: Sequence[int], rng: np.random.Generator) -> Segments:
+    """Two trees seen in projection, as arteries and veins of a fundus: crossings close loops."""
+    return _joined(vessels(shape, rng), vessels(shape, rng))
 
 
-def roads(shape: tuple[int, ...], who: Patient, rng: np.random.Generator) -> Field:
-    """Signed distance to a net of roads (in 3D, struts): a Gabriel graph with some edges closed, in three widths."""
-    spacing = 1.6 * who.spacing
-    margin = 1.5 * spacing
-    lines = [np.arange(-margin, n + margin, spacing) for n in shape]
-    nodes = np.stack(np.meshgrid(*lines, indexing="ij"), -1).reshape(-1, len(shape))
-    nodes = nodes + rng.standard_normal(nodes.shape) * spacing * (0.12 + 0.3 * who.irregular)
-    edges = _gabriel(nodes)
-    edges = edges[rng.random(len(edges)) > rng.uniform(0.05, 0.3)]
-    rank = rng.choice([0.6, 0.8, 1.15], size=len(edges), p=[0.45, 0.4, 0.15])
-    starts, ends, radii = [], [], []
-    for (i, j), scale in zip(edges, rank, strict=True):
-        a, b = nodes[i], nodes[j]
-        middle = (a + b) / 2 + rng.standard_normal(len(shape)) * 0.1 * np.linalg.norm(b - a) * who.irregular
-        radius = max(1.0, scale * who.width / 2)
-        starts += [a, middle]
-        ends += [middle, b]
-        radii += [radius, radius]
-    return draw_tubes(shape, np.array(starts), np.array(ends), np.array(radii), np.array(radii))
+def membranes(shape: Sequence[int], rng: np.random.Generator) -> Segments:
+    """Walls between Voronoi cells of jittered points, as cell membranes in electron microscopy."""
+    side = min(shape)
+    cell = side * rng.uniform(0.1, 0.3)
+    points = _jittered(shape, cell, rng, jitter=0.35)
+    return _ridges(shape, points, side * rng.uniform(0.005, 0.02), rng, wobble=0.1 * cell, scale=0.5 * cell)
 
 
-KINDS: dict[str, Callable[[tuple[int, ...], Patient, np.random.Generator], Field]] = {
+def mortar(shape: Sequence[int], rng: np.random.Generator) -> Segments:
+    """The joints of a brick wall: rows of bricks with shifted seams, turned, bent and uneven."""
+    side = min(shape)
+    height = side * np.exp(rng.uniform(np.log(0.05), np.log(0.2)))
+    length = height * rng.uniform(1.4, 3.2)
+    reach = 1.6 * max(shape)
+    radius = height * rng.uniform(0.05, 0.14)
+    shift = rng.uniform(0.3, 0.7)
+    starts, ends = [], []
+    y, row = -reach / 2, 0
+    while y < reach / 2:
+        tall = height * rng.uniform(0.9, 1.1)
+        x = -reach / 2 + (row % 2) * shift * length
+        while x < reach / 2:
+            wide = length * rng.uniform(0.75, 1.25)
+            starts += [(y, x), (y, x)]
+            ends += [(y, x + wide), (y + tall, x)]
+            x += wide
+        y += tall
+        row += 1
+    # Photographs of walls are mostly level; the rest are turned by any angle.
+    angle = rng.normal(0.0, 0.1) if rng.random() < 0.6 else rng.uniform(0, np.pi)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    centre = np.array(shape) / 2
+    starts, ends = np.array(starts) @ turn.T + centre, np.array(ends) @ turn.T + centre
+    return _bent(shape, starts, ends, radius, rng, wobble=rng.uniform(0.02, 0.12) * height, scale=height)
+
+
+def roads(shape: Sequence[int], rng: np.random.Generator) -> Segments:
+    """A net of roads: a random subset of Delaunay edges that keeps most junctions, with dead ends and few widths."""
+    side = min(shape)
+    spacing = side * rng.uniform(0.12, 0.3)
+    points = _jittered(shape, spacing, rng, jitter=0.45)
+    edges = _delaunay_edges(points)
+    length = np.linalg.norm(points[edges[:, 0]] - points[edges[:, 1]], axis=1)
+    keep = (length < 1.6 * spacing) & (rng.random(len(edges)) < rng.uniform(0.4, 0.7))
+    edges = edges[keep]
+    radius = side * rng.uniform(0.004, 0.018)
+    starts, ends = points[edges[:, 0]], points[edges[:, 1]]
+    return _bent(shape, starts, ends, radius, rng, wobble=0.1 * spacing, scale=0.6 * spacing, spread=0.4)
+
+
+def capillaries(shape: Sequence[int], rng: np.random.Generator) -> Segments:
+    """A three-dimensional mesh of thin vessels: short Delaunay edges between jittered points."""
+    side = min(shape)
+    spacing = side * rng.uniform(0.2, 0.35)
+    points = _jittered(shape, spacing, rng, jitter=0.4)
+    edges = _delaunay_edges(points)
+    length = np.linalg.norm(points[edges[:, 0]] - points[edges[:, 1]], axis=1)
+    keep = (length < 1.3 * spacing) & (rng.random(len(edges)) < rng.uniform(0.25, 0.5))
+    edges = edges[keep]
+    radius = max(1.2, side * rng.uniform(0.012, 0.03))
+    starts, ends = points[edges[:, 0]], points[edges[:, 1]]
+    return _bent(shape, starts, ends, radius, rng, wobble=0.1 * spacing, scale=0.6 * spacing, spread=0.3)
+
+
+def _joined(*parts: Segments) -> Segments:
+    starts, ends, radii = zip(*parts, strict=True)
+    return np.concatenate(starts), np.concatenate(ends), np.concatenate(radii)
+
+
+def _jittered(shape: Sequence[int], spacing: float, rng: np.random.Generator, *, jitter: float) -> np.ndarray:
+    axes = [np.arange(-1.5 * spacing, n + 1.5 * spacing, spacing) for n in shape]
+    grid = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(shape))
+    return grid + jitter * spacing * rng.uniform(-1, 1, grid.shape)
+
+
+def _delaunay_edges(points: np.ndarray) -> np.ndarray:
+    corners = Delaunay(points).simplices
+    pairs = [corners[:, [i, j]] for i in range(corners.shape[1]) for j in range(i)]
+    return np.unique(np.sort(np.concatenate(pairs), axis=1), axis=0)
+
+
+def _ridges(
+    shape: Sequence[int], points: np.ndarray, radius: float, rng: np.random.Generator, *, wobble: float, scale: float
+) -> Segments:
+    diagram = Voronoi(points)
+    pairs = np.array([ridge for ridge in diagram.ridge_vertices if min(ridge) >= 0])
+    return _bent(shape, diagram.vertices[pairs[:, 0]], diagram.vertices[pairs[:, 1]], radius, rng, wobble, scale)
+
+
+def _bent(
+    shape: Sequence[int],
+    starts: np.ndarray,
+    ends: np.ndarray,
+    radius: float,
+    rng: np.random.Generator,
+    wobble: float,
+    scale: float,
+    spread: float = 0.0,
+) -> Segments:
+    """Cut straight segments into short pieces, move them by a smooth field and vary their calibre smoothly."""
+    shape = tuple(shape)
+    near = np.all((np.maximum(starts, ends) > -0.2 * np.array(shape)), 1)
+    near &= np.all(np.minimum(starts, ends) < 1.2 * np.array(shape), 1)
+    starts, ends = starts[near], ends[near]
+    pieces = np.maximum(1, np.ceil(np.linalg.norm(ends - starts, axis=1) / max(4.0, scale / 3)).astype(int))
+    owner = np.repeat(np.arange(len(starts)), pieces)
+    first = np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    along = (ends - starts)[owner] / pieces[owner, None]
+    a = starts[owner] + along * first[:, None]
+    points = warp(np.concatenate([a, a + along]), shape, wobble, max(scale, 4.0), rng)
+    calibre = np.exp(spread * rng.standard_normal(len(starts)))[owner]
+    field = smooth_field(shape, max(scale, 4.0), rng)
+    middle = np.clip((points[: len(a)] + points[len(a) :]) / 2, 0, np.array(shape) - 1).astype(int)
+    local = 1.0 + 0.15 * np.clip(field[tuple(middle.T)], -2, 2)
+    return points[: len(a)], points[len(a) :], np.maximum(radius * calibre * local, 0.8)
+
+
+KINDS: dict[str, Callable[[Sequence[int], np.random.Generator], Segments]] = {
     "vessels": vessels,
+    "crossing_vessels": crossing_vessels,
     "membranes": membranes,
     "mortar": mortar,
     "roads": roads,
 }
 
-
-def tidy(mask: Mask, smallest: float) -> Mask:
-    """``mask`` (full connectivity) without holes and islands of fewer than ``smallest`` elements.
-
-    A truth with single-pixel holes would teach and reward the wrong thing.
-    """
-    labels, count = label(mask, "full")
-    mask = (np.bincount(labels.ravel(), minlength=count + 1) >= smallest)[labels] & mask
-    labels, count = label(~mask, dual("full"))
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)
-    small = sizes < smallest
-    small[0] = False
-    return mask | small[labels]
-
-
-def largest(mask: Mask) -> Mask:
-    """The largest component of ``mask`` (full connectivity), or ``mask`` itself when it is empty."""
-    labels, count = label(mask, "full")
-    if count < 2:
-        return mask
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
-    return labels == int(sizes.argmax())
-
-
-def _bent(shape: tuple[int, ...], who: Patient, rng: np.random.Generator, wobble: float = 1.0) -> list[Field]:
-    """Coordinates with a smooth displacement, one full array an axis."""
-    scale = 1.5 * who.spacing
-    bend = wobble * who.bend
-    return [np.broadcast_to(c, shape) + bend * smooth_field(shape, scale, rng) for c in coordinates(shape)]
-
-
-def _varied(shape: tuple[int, ...], who: Patient, rng: np.random.Generator) -> Field:
-    """Local thickness: the patient's width, slowly varying by up to about a third."""
-    return who.width * np.exp(0.18 * smooth_field(shape, 1.2 * who.spacing, rng)).astype(np.float32)
-
-
-def _joints(count: int, pitch: float, jitter: float, rng: np.random.Generator) -> NDArray[np.float64]:
-    """``count`` increasing positions about ``pitch`` apart, centred on 0."""
-    gaps = pitch * np.clip(1 + jitter * rng.standard_normal(count), 0.5, 1.8)
-    positions = np.cumsum(gaps)
-    return positions - positions.mean()
-
-
-def _between(joints: NDArray[np.float64], x: Field) -> tuple[NDArray[np.int64], Field, Field]:
-    """Index of the interval every ``x`` lies in, and the interval's two ends."""
-    index = np.clip(np.searchsorted(joints, x), 1, len(joints) - 1)
-    ends = joints.astype(np.float32)
-    return index, ends[index - 1], ends[index]
-
-
-def _gabriel(nodes: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Edges [m, 2] of the Gabriel graph: pairs whose diametral ball holds no third node."""
-    triangles = Delaunay(nodes).simplices
-    corners = range(triangles.shape[1])
-    pairs = np.concatenate([triangles[:, [i, j]] for i in corners for j in corners if i < j])
-    pairs = np.unique(np.sort(pairs, 1), axis=0)
-    middle = (nodes[pairs[:, 0]] + nodes[pairs[:, 1]]) / 2
-    radius = np.linalg.norm(nodes[pairs[:, 0]] - nodes[pairs[:, 1]], axis=1) / 2
-    nearest = cKDTree(nodes).query(middle)[0]
-    return pairs[nearest > radius * (1 - 1e-6)]
+KINDS_3D: dict[str, Callable[[Sequence[int], np.random.Generator], Segments]] = {
+    "vessels": vessels,
+    "capillaries": capillaries,
+}

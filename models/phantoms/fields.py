@@ -1,80 +1,64 @@
-"""Smooth random fields and drawn tubes: what every procedural population here is made of. 2D and 3D."""
+"""Smooth random fields and distance drawing that the phantoms share."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
-Array = NDArray[np.float32]
 
+def smooth_field(shape: Sequence[int], scale: float, rng: np.random.Generator) -> np.ndarray:
+    """Gaussian random field, float32 of ``shape``, mean 0 and standard deviation 1.
 
-def smooth_field(shape: tuple[int, ...], scale: float, rng: np.random.Generator) -> Array:
-    """Gaussian random field, float32 of ``shape``, mean about 0, standard deviation 1, features of ``scale`` elements.
-
-    White noise on a coarse grid, interpolated: cost does not grow with the scale. Normalised by its expected, not its
-    own, deviation, so that a small window may be quiet.
+    ``scale``: correlation length in pixels (standard deviation of the smoothing kernel). The noise is drawn on a grid
+    of about a third of that length and interpolated, which costs little at any length.
     """
-    if scale < 1.5:
-        return rng.standard_normal(shape, dtype=np.float32)
-    coarse = tuple(int(np.ceil(n / scale)) + 4 for n in shape)
-    grid = rng.standard_normal(coarse, dtype=np.float32)
-    offset = rng.random(len(shape)) + 1.0
+    step = max(1.0, scale / 3.0)
+    coarse = tuple(int(np.ceil(n / step)) + 4 for n in shape)
+    noise = ndimage.gaussian_filter(rng.standard_normal(coarse).astype(np.float32), scale / step, mode="wrap")
+    noise = (noise - noise.mean()) / max(float(noise.std()), 1e-6)
+    if step == 1.0:
+        return np.ascontiguousarray(noise[tuple(slice(0, n) for n in shape)])
     if len(shape) == 2:
-        # Sampling with an offset keeps the lattice from showing at the same place in every draw.
-        steps = np.array([[1 / scale, 0, offset[1]], [0, 1 / scale, offset[0]]], dtype=np.float32)
-        field = cv2.warpAffine(
-            grid, steps, shape[::-1], flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT
-        )
+        field = cv2.resize(noise, None, fx=step, fy=step, interpolation=cv2.INTER_CUBIC)
     else:
-        field = ndimage.affine_transform(
-            grid, np.full(len(shape), 1 / scale), offset=offset, output_shape=shape, order=1, mode="reflect"
-        )
-    # Interpolation averages lattice values, which lowers the deviation by a factor that depends on the kernel only.
-    return (field * np.float32(_GAIN[len(shape)])).astype(np.float32, copy=False)
+        field = ndimage.zoom(noise, step, order=1)
+    return np.ascontiguousarray(field[tuple(slice(0, n) for n in shape)], dtype=np.float32)
 
 
-# 1 / standard deviation of unit lattice noise after cubic (2D) or linear (3D) interpolation, over random positions.
-_GAIN = {2: 1.25, 3: 1.84}
+def warp(points: np.ndarray, shape: Sequence[int], amount: float, scale: float, rng: np.random.Generator) -> np.ndarray:
+    """Move points, float (N, d) in pixels, by a smooth random displacement of about ``amount`` pixels."""
+    moved = points.astype(np.float32).copy()
+    inside = [np.clip(points[:, k], 0, shape[k] - 1) for k in range(len(shape))]
+    for axis in range(len(shape)):
+        field = smooth_field(shape, scale, rng)
+        moved[:, axis] += amount * ndimage.map_coordinates(field, inside, order=1, mode="nearest")
+    return moved
 
 
-def coordinates(shape: tuple[int, ...]) -> list[Array]:
-    """One open float32 array an axis with the coordinate of every element's centre, in elements."""
-    return list(np.meshgrid(*(np.arange(n, dtype=np.float32) for n in shape), indexing="ij", sparse=True))
+def draw_segments(shape: Sequence[int], starts: np.ndarray, ends: np.ndarray, radii: np.ndarray) -> np.ndarray:
+    """Rasterise capsules: bool mask of ``shape`` that is true within ``radii`` of each segment.
 
-
-def draw_tubes(
-    shape: tuple[int, ...],
-    starts: NDArray[np.floating],
-    ends: NDArray[np.floating],
-    start_radii: NDArray[np.floating],
-    end_radii: NDArray[np.floating],
-    *,
-    margin: float = 3.0,
-) -> Array:
-    """Signed distance to a set of tapering tubes with round ends, float32, negative inside, in elements.
-
-    ``starts``, ``ends``: [n, ndim] in array order; radii: [n]. Exact up to ``margin`` elements outside a tube and
-    clipped to it beyond, which is all that thresholds with a rough edge need.
+    ``starts``, ``ends``: float (N, d) in pixels, d = 2 or 3; ``radii``: float (N,) in pixels, or (N, 2) for a radius at
+    each end, interpolated between.
     """
-    field = np.full(shape, margin, dtype=np.float32)
-    limits = np.array(shape)
-    for a, b, ra, rb in zip(starts, ends, start_radii, end_radii, strict=True):
-        reach = max(ra, rb) + margin
-        low = np.maximum(np.floor(np.minimum(a, b) - reach).astype(int), 0)
-        high = np.minimum(np.ceil(np.maximum(a, b) + reach).astype(int) + 1, limits)
-        if np.any(low >= high):
+    mask = np.zeros(shape, bool)
+    radii = np.broadcast_to(radii[:, None] if radii.ndim == 1 else radii, (len(starts), 2))
+    size = np.array(shape)
+    for start, end, (r0, r1) in zip(starts, ends, radii, strict=True):
+        reach = max(r0, r1) + 1
+        low = np.maximum(np.floor(np.minimum(start, end) - reach).astype(int), 0)
+        high = np.minimum(np.ceil(np.maximum(start, end) + reach).astype(int) + 1, size)
+        if np.any(high <= low):
             continue
-        box = tuple(slice(int(i), int(j)) for i, j in zip(low, high, strict=True))
-        grid = [
-            np.arange(i, j, dtype=np.float32).reshape([-1 if k == axis else 1 for k in range(len(shape))])
-            for axis, (i, j) in enumerate(zip(low, high, strict=True))
-        ]
-        direction = b - a
-        length2 = float(direction @ direction)
-        along = sum((g - p) * d for g, p, d in zip(grid, a, direction, strict=True)) / max(length2, 1e-9)
-        along = np.clip(along, 0.0, 1.0)
-        distance2 = sum((g - p - along * d) ** 2 for g, p, d in zip(grid, a, direction, strict=True))
-        np.minimum(field[box], np.sqrt(distance2) - (ra + along * (rb - ra)), out=field[box])
-    return field
+        window = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+        grids = np.ogrid[window]
+        along = end - start
+        length2 = float(along @ along)
+        t = sum((g - s) * a for g, s, a in zip(grids, start, along, strict=True)) / max(length2, 1e-9)
+        t = np.clip(t, 0.0, 1.0)
+        distance2 = sum((g - s - t * a) ** 2 for g, s, a in zip(grids, start, along, strict=True))
+        mask[window] |= distance2 <= (r0 + (r1 - r0) * t) ** 2
+    return mask
