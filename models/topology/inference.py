@@ -12,6 +12,7 @@ from scipy.special import expit
 from models.topology.refiner import Refiner
 
 Callback = Callable[[int, int], None]
+Preview = Callable[[Callable[[], np.ndarray]], None]
 
 
 @torch.inference_mode()
@@ -23,12 +24,14 @@ def refine(
     overlap: int | None = None,
     batch: int = 4,
     callback: Callback | None = None,
+    preview: Preview | None = None,
 ) -> np.ndarray:
     """Refined probability, float32 of the input's shape, 0…1.
 
     ``probability``: (H, W) or (D, H, W) float in 0…1. ``window``: side of the windows in pixels (default 256 in 2D, 64
     in 3D); ``overlap``: pixels that neighbours share (default a quarter of the window). Windows are weighted by a
-    hill and their logits averaged. ``callback(done, total)`` is called after every batch and may raise to stop. The
+    hill and their logits averaged. ``callback(done, total)`` is called after every batch and may raise to stop; before
+    it ``preview(partial)``, where ``partial()`` gives the map as far as it is refined, the input elsewhere. The
     outermost row of many segmentations is empty by accident, so the border is continued by reflection, not by zeros.
     Raises ``ValueError`` on NaN, values outside 0…1 or the wrong number of dimensions.
     """
@@ -52,6 +55,13 @@ def refine(
     weight = np.zeros(padded.shape, np.float32)
     hill = _hill(window, overlap, model.dimensions)
     corners = list(product(*(range(0, count * step, step) for count in counts)))
+    inner = tuple(slice(a, a + side) for (a, _), side in zip(padding, shape, strict=True))
+
+    def partial() -> np.ndarray:
+        done = weight[inner] > 0
+        logits = total[inner] / np.where(done, weight[inner], 1)
+        return np.where(done, expit(logits), probability).astype(np.float32)
+
     device = next(model.parameters()).device
     training = model.training
     model.eval()
@@ -63,13 +73,13 @@ def refine(
             for place, values in zip(chosen, logits, strict=True):
                 total[place] += values * hill
                 weight[place] += hill
+            if preview:
+                preview(partial)
             if callback:
                 callback(min(first + batch, len(corners)), len(corners))
     finally:
         model.train(training)
-    inner = tuple(slice(a, a + side) for (a, _), side in zip(padding, shape, strict=True))
-    logits = total[inner] / weight[inner]
-    return expit(logits).astype(np.float32)
+    return partial()
 
 
 def _hill(window: int, overlap: int, dimensions: int) -> np.ndarray:
