@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import cv2
 import numpy as np
 import simplejpeg
@@ -16,27 +18,48 @@ def encode_jpeg(pixels: np.ndarray, quality: int = JPEG_QUALITY) -> bytes:
     )
 
 
-def decode_jpeg(data: bytes, shrink: int = 1, size: tuple[int, int] = (0, 0)) -> np.ndarray:
-    """RGB pixels, uint8 [height, width, 3], of a whole JPEG of (width, height) ``size``.
+def decode_jpeg(data: bytes, size: tuple[int, int], shrink: int = 1) -> np.ndarray:
+    """RGB pixels, uint8 [height, width, 3], of a whole JPEG that must be of (width, height) ``size``.
 
-    ``shrink`` (1, 2, 4, 8) decodes that many times smaller from the low frequencies alone. Raises ``ValueError``.
+    ``shrink`` (1, 2, 4, 8) decodes that many times smaller from the low frequencies alone. Raises ``ValueError`` for a
+    broken picture, and for one that claims another size before any memory is taken for it.
     """
+    height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+    if (width, height) != size:
+        raise ValueError(f"a tile of {width} x {height} pixels instead of {size[0]} x {size[1]}")
     if shrink == 1:
         return simplejpeg.decode_jpeg(data, colorspace="RGB")
-    width, height = size
     return simplejpeg.decode_jpeg(
         data, colorspace="RGB", min_width=width // shrink, min_height=height // shrink, min_factor=shrink
     )
 
 
-def decode_jpeg2000(data: bytes) -> np.ndarray:
-    """Pixels of a JPEG 2000 codestream, uint8 [height, width, 3]. Raises ``ValueError`` when it is broken."""
+def decode_jpeg2000(data: bytes, size: tuple[int, int]) -> np.ndarray:
+    """Pixels, uint8 [height, width, 3], of a JPEG 2000 picture that must be of (width, height) ``size``.
+
+    Raises ``ValueError`` for a broken picture, and for one that claims another size before any memory is taken for it.
+    """
     from imagecodecs import Jpeg2kError, jpeg2k_decode
 
+    if jpeg2000_size(data) != (*size, 3):
+        raise ValueError("a tile of another size than the file says")
     try:
         return jpeg2k_decode(data)
     except Jpeg2kError as error:
         raise ValueError(str(error)) from None
+
+
+def jpeg2000_size(data: bytes) -> tuple[int, int, int]:
+    """(width, height, components) that a codestream claims, bare or inside a JP2 file. Raises ``ValueError``.
+
+    Source: ISO/IEC 15444-1, A.5.1: the SIZ segment follows the start of the codestream.
+    """
+    start = data.find(b"\xff\x4f\xff\x51", 0, 4096)
+    if start < 0 or len(data) < start + 42:
+        raise ValueError("no JPEG 2000 codestream")
+    right, bottom, left, top = struct.unpack_from(">IIII", data, start + 8)
+    (components,) = struct.unpack_from(">H", data, start + 40)
+    return right - left, bottom - top, components
 
 
 def halve(pixels: np.ndarray) -> np.ndarray:

@@ -99,8 +99,8 @@ class TiffBlocks:
 
     def _decode(self, data: bytes) -> np.ndarray:
         if self._level.codec == "jpeg2000":
-            return decode_jpeg2000(data)
-        return decode_jpeg(self._level.prefix + data[2:], 1 << self._reduce, self._level.tile_size)
+            return decode_jpeg2000(data, self._level.tile_size)
+        return decode_jpeg(self._level.prefix + data[2:], self._level.tile_size, 1 << self._reduce)
 
 
 def can_reduce(level: TiffLevel, reduce: int) -> bool:
