@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import stat
 import zipfile
@@ -73,7 +74,8 @@ def unpack(path: Path, into: Path, limits: Limits) -> list[Unpacked]:
     except UserError:
         raise
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError, NotImplementedError, RuntimeError) as error:
-        if isinstance(error, OSError) and error.errno is not None and not isinstance(error, EOFError):
+        # A damaged directory sends zipfile to positions before the file; any other system error is our disk's.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
         raise UserError(
             "This ZIP archive is damaged.", "A file in it cannot be unpacked.", "Pack it again and retry."

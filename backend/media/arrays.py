@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
 import zlib
 from math import prod
@@ -40,8 +41,12 @@ def read_arrays(path: Path, limits: Limits) -> dict[str, np.ndarray]:
         raise
     except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, SyntaxError):
         raise BROKEN from None
-    except (KeyError, TypeError, RuntimeError, UnicodeDecodeError, OverflowError, AttributeError):
+    except (KeyError, TypeError, RuntimeError, UnicodeDecodeError, OverflowError, AttributeError, tokenize.TokenError):
         raise BROKEN from None  # zipfile and the header parser on damaged directories
+    except MemoryError:
+        raise UserError(
+            "The array file cannot be read.", "It asks for more memory than there is.", "Save a part of it."
+        ) from None
     raise UserError("The file is no NumPy file.", "It is neither NPY nor NPZ.", "Save it with numpy.save or savez.")
 
 
