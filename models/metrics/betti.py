@@ -1,4 +1,4 @@
-"""Betti numbers of binary images and volumes, exactly and fast, and how far two masks differ in topology.
+"""Betti numbers of binary images and volumes, exactly and fast, and how far two masks differ in them.
 
 Connectivity is always stated: ``"full"`` joins foreground elements that touch at a corner (8 in 2D, 26 in 3D) and the
 background only across faces (4, 6); ``"face"`` is the reverse. The two belong together: with the same connectivity for
@@ -82,93 +82,10 @@ def betti_numbers(mask: NDArray[np.bool_], connectivity: Connectivity = "full") 
 def betti_errors(
     predicted: NDArray[np.bool_], truth: NDArray[np.bool_], connectivity: Connectivity = "full"
 ) -> tuple[int, ...]:
-    """|difference| of each Betti number. Opposite errors cancel in a count: read it beside a matching error."""
+    """|difference| of each Betti number. Opposite errors cancel in a count: read it beside a matching error (``models.metrics.matching``)."""
     _same_shape(predicted, truth)
     pairs = zip(betti_numbers(predicted, connectivity), betti_numbers(truth, connectivity), strict=True)
     return tuple(abs(a - b) for a, b in pairs)
-
-
-def betti_matching(
-    predicted: NDArray[np.bool_], truth: NDArray[np.bool_], connectivity: Connectivity = "full"
-) -> tuple[int, int]:
-    """Number of (components, holes) of two 2D masks that Betti matching pairs up.
-
-    Betti matching (Stucki et al. 2023) compares both masks with their union. A pair of components is matched through
-    each component of the union that holds parts of both: all of them are born together, so one pair a union
-    component whichever it is. A hole of the union lies in exactly one hole of either mask; each hole is represented
-    by one hole of the union, and two holes match when they are represented by the same one. Where several qualify
-    the published code lets the pixel order decide; here the largest represents (our choice: stable under flips).
-    """
-    predicted, truth = _checked(predicted), _checked(truth)
-    _same_shape(predicted, truth)
-    if predicted.ndim != 2:
-        raise ValueError("Betti matching is for 2D masks; use unmatched_components for volumes")
-    union, count = label(predicted | truth, connectivity)
-    with_predicted = np.bincount(union[predicted], minlength=count + 1) > 0
-    with_truth = np.bincount(union[truth], minlength=count + 1) > 0
-    components = int(np.count_nonzero(with_predicted & with_truth))
-
-    background = dual(connectivity)
-    holes = label(~np.pad(predicted, 1), background)[0]
-    true_holes = label(~np.pad(truth, 1), background)[0]
-    shared, shared_count = label(~np.pad(predicted | truth, 1), background)
-    if shared_count <= 1:
-        return components, 0
-    areas = np.bincount(shared.ravel(), minlength=shared_count + 1)
-    where = ndimage.find_objects(shared)
-    # Any pixel of a shared hole tells which hole of either mask it lies in.
-    first = np.full(shared_count + 1, shared.size)
-    np.minimum.at(first, shared.ravel(), np.arange(shared.size))
-    outer, outer_true, outer_shared = holes[0, 0], true_holes[0, 0], shared[0, 0]
-    best: dict[int, int] = {}
-    best_true: dict[int, int] = {}
-    order = sorted(range(1, len(where) + 1), key=lambda i: (-int(areas[i]), int(first[i])))
-    for i in order:
-        if i == outer_shared:
-            continue
-        a, b = int(holes.flat[first[i]]), int(true_holes.flat[first[i]])
-        best.setdefault(a, i)
-        best_true.setdefault(b, i)
-    represented = {i for a, i in best.items() if a != outer}
-    represented_true = {i for b, i in best_true.items() if b != outer_true}
-    return components, len(represented & represented_true)
-
-
-def betti_matching_error(
-    predicted: NDArray[np.bool_], truth: NDArray[np.bool_], connectivity: Connectivity = "full"
-) -> int:
-    """Components and holes of either 2D mask that Betti matching leaves without a partner. See `betti_matching`."""
-    matched = betti_matching(predicted, truth, connectivity)
-    both = zip(betti_numbers(predicted, connectivity), betti_numbers(truth, connectivity), matched, strict=True)
-    return sum(a + b - 2 * m for a, b, m in both)
-
-
-def unmatched_components(
-    predicted: NDArray[np.bool_],
-    truth: NDArray[np.bool_],
-    connectivity: Connectivity = "full",
-    *,
-    iou: float = 0.5,
-    of: Literal["foreground", "background"] = "background",
-) -> int:
-    """Components of either mask (2D or 3D) that no component of the other overlaps at more than ``iou``.
-
-    With ``iou`` of at least .5 a component has at most one partner, so no assignment has to be chosen. The background
-    components (bricks, cells, lumina) include those that touch the border.
-    """
-    if iou < 0.5:
-        raise ValueError("below an overlap of .5 a component could have several partners")
-    _same_shape(predicted, truth)
-    if of == "background":
-        predicted, truth, connectivity = ~_checked(predicted), ~_checked(truth), dual(connectivity)
-    a, count_a = label(predicted, connectivity)
-    b, count_b = label(truth, connectivity)
-    joint = np.bincount((a.astype(np.int64) * (count_b + 1) + b).ravel(), minlength=(count_a + 1) * (count_b + 1))
-    joint = joint.reshape(count_a + 1, count_b + 1)
-    overlap = joint[1:, 1:]
-    union = joint[1:].sum(1)[:, None] + joint[:, 1:].sum(0)[None] - overlap
-    matched = int(np.count_nonzero(overlap > iou * union))
-    return count_a + count_b - 2 * matched
 
 
 def _checked(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
