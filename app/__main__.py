@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
+import signal
 import socket
 import sys
 import threading
@@ -26,6 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         pass
+    finally:
+        logs.shut_down()
     return 0
 
 
@@ -49,7 +53,8 @@ def serve(settings: Settings, *, open_browser: bool) -> None:
     from app.security import check_bind
 
     check_bind(settings.host)
-    # Bound before the heavy imports: a taken port is told at once, and a browser that comes early waits its turn.
+    gc.disable()  # the imports make many objects and hardly any garbage
+    # Listening before the heavy imports: a taken port is told at once, and a browser that comes early waits its turn.
     listener = _bind(settings.host, settings.port)
     address = f"http://{_in_url(settings.host)}:{listener.getsockname()[1]}"
     # The database is opened while Gradio is imported; the import lets go of the lock whenever it reads a file.
@@ -62,6 +67,9 @@ def serve(settings: Settings, *, open_browser: bool) -> None:
     runtime = opened.result()
     try:
         app = create_app(runtime)
+        # What exists now lives as long as the process: the collector need not look at it again.
+        gc.freeze()
+        gc.enable()
         print(f"SynthScope: {address}", flush=True)
         if open_browser:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
@@ -76,10 +84,17 @@ def serve(settings: Settings, *, open_browser: bool) -> None:
                 ws="none",
             )
         )
+        # The server hands a signal on once it has stopped; as an exception it still lets the runtime be closed.
+        signal.signal(signal.SIGTERM, _leave)
         server.run(sockets=[listener])
     finally:
+        gc.enable()
         runtime.close()
         listener.close()
+
+
+def _leave(number: int, frame: object) -> None:
+    raise SystemExit(0)
 
 
 def _open_runtime(settings: Settings) -> object:
@@ -120,6 +135,7 @@ def _bind(host: str, port: int) -> socket.socket:
         if sys.platform != "win32":
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host.strip("[]"), port))
+        listener.listen(256)
     except OSError as error:
         listener.close()
         logging.getLogger(__name__).debug("bind failed", exc_info=error)

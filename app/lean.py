@@ -1,18 +1,26 @@
 """Make Gradio start quickly and keep to this machine. Runs before the first ``import gradio`` of the package.
 
-Gradio writes a ``.pyi`` stub beside every component's source while it is being imported, which takes more than a second
-on two cores and fails in a read-only installation. The stubs serve people who write Gradio apps in an editor, not
-people who use one, so the function that writes them is replaced while its module loads.
+Two things that Gradio does while it is imported are of no use here and cost a third of its time:
+
+- it writes a ``.pyi`` stub beside every component's source, for people who write Gradio apps in an editor; this takes
+  more than a second on two cores and fails in a read-only installation;
+- it imports pandas for a cache decorator that may be given data frames; pandas is now imported when that happens.
+
+Both are met where they are, while the one module concerned is loaded; nothing of Gradio's own is copied or changed on
+the disk, and an upgrade that moves these places loses the gain and nothing else.
 """
 
 from __future__ import annotations
 
+import builtins
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
+from typing import Any
 
 QUIET = {
     "GRADIO_ANALYTICS_ENABLED": "False",
@@ -22,41 +30,72 @@ QUIET = {
     "HF_HUB_OFFLINE": "1",
     "DO_NOT_TRACK": "1",
 }
-_STUB_WRITER = "gradio.component_meta"
 
 
-class _WithoutStubs(Loader):
-    """Loads the module as usual, then takes its stub writer away."""
+class _Late(ModuleType):
+    """Stands for a module until something of it is needed."""
 
-    def __init__(self, loader: Loader) -> None:
+    def __getattr__(self, name: str) -> Any:
+        return getattr(import_module(self.__name__), name)
+
+
+def _import_pandas_late(name: str, *arguments: Any, **named: Any) -> ModuleType:
+    return _Late(name) if name == "pandas" else builtins.__import__(name, *arguments, **named)
+
+
+def _before_caching(module: ModuleType) -> None:
+    # Import statements look for __import__ among the built-in names of their own module.
+    module.__dict__["__builtins__"] = {**vars(builtins), "__import__": _import_pandas_late}
+
+
+def _after_component_meta(module: ModuleType) -> None:
+    module.create_or_modify_pyi = lambda component_class, class_name, events: None  # type: ignore[attr-defined]
+
+
+def _nothing(module: ModuleType) -> None:
+    return
+
+
+# Module → what to do before and after it is loaded.
+_PLACES: dict[str, tuple[Callable[[ModuleType], None], Callable[[ModuleType], None]]] = {
+    "gradio.component_meta": (_nothing, _after_component_meta),
+    "gradio.caching": (_before_caching, _nothing),
+}
+
+
+class _Around(Loader):
+    """Loads a module as usual, with something done before and after."""
+
+    def __init__(self, loader: Loader, name: str) -> None:
         self._loader = loader
+        self._before, self._after = _PLACES[name]
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         """The module object that the usual loader would make."""
         return self._loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
-        """Run the module and replace ``create_or_modify_pyi``."""
+        """Run the module between the two."""
+        self._before(module)
         self._loader.exec_module(module)
-        module.create_or_modify_pyi = lambda component_class, class_name, events: None  # type: ignore[attr-defined]
+        self._after(module)
 
 
 class _Finder(MetaPathFinder):
-    """Answers for one module name only."""
+    """Answers for the modules in ``_PLACES`` only."""
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        """The usual spec of the stub writer's module with our loader around its own."""
-        if name != _STUB_WRITER:
+        """The usual spec with our loader around its own."""
+        if name not in _PLACES:
             return None
         spec = PathFinder.find_spec(name, path, target)
         if spec is not None and spec.loader is not None:
-            spec.loader = _WithoutStubs(spec.loader)
+            spec.loader = _Around(spec.loader, name)
         return spec
 
 
 def prepare() -> None:
-    """Set Gradio's quiet switches and leave out its stub writing. Safe to call more than once."""
-    for key, value in QUIET.items():
-        os.environ[key] = value
+    """Set Gradio's quiet switches and shorten its import. Safe to call more than once."""
+    os.environ.update(QUIET)
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())
