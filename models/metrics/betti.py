@@ -82,7 +82,10 @@ def betti_numbers(mask: NDArray[np.bool_], connectivity: Connectivity = "full") 
 def betti_errors(
     predicted: NDArray[np.bool_], truth: NDArray[np.bool_], connectivity: Connectivity = "full"
 ) -> tuple[int, ...]:
-    """|difference| of each Betti number. Opposite errors cancel in a count: read it beside a matching error (``models.metrics.matching``)."""
+    """|difference| of each Betti number. Opposite errors cancel in a count: read it beside a matching error.
+
+    See :mod:`models.metrics.matching`.
+    """
     _same_shape(predicted, truth)
     pairs = zip(betti_numbers(predicted, connectivity), betti_numbers(truth, connectivity), strict=True)
     return tuple(abs(a - b) for a, b in pairs)
