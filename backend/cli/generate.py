@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,8 +68,9 @@ def generate(
                 if field in request:
                     raise UserError(f"{field!r} is given twice.", what_to_do="Give it once.")
                 request[field] = take(runtime, what)
-        job = runtime.jobs.submit(system, action, request, actor=COMMAND_LINE)
-        view = _follow(runtime, job)
+        with _interrupt() as interrupted:
+            job = runtime.jobs.submit(system, action, request, actor=COMMAND_LINE)
+            view = _follow(runtime, job, interrupted)
         if view.state is JobState.FAILED:
             raise UserError(**{key: (view.error or {}).get(key, "") for key in ("what", "why", "what_to_do")})
         if view.state is not JobState.DONE:
@@ -83,19 +86,37 @@ def generate(
         out().print(str(path), markup=False)
 
 
-def _follow(runtime: Runtime, job: str) -> JobView:
-    """Show progress until the job is final; Ctrl-C cancels it and waits for its end."""
+@contextmanager
+def _interrupt() -> Iterator[threading.Event]:
+    """Ctrl-C sets the event instead of breaking off wherever the program stands; a second one breaks off."""
+    event = threading.Event()
+
+    def note(number: int, frame: object) -> None:
+        event.set()
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _follow(runtime: Runtime, job: str, interrupted: threading.Event) -> JobView:
+    """Show progress until the job is final; an interrupt cancels it and waits for its end."""
     view = runtime.jobs.view(job)
+    cancelled = False
     with _progress(f"{view.system} {view.action}") as show:
         while not view.state.final:
+            if interrupted.is_set() and not cancelled:
+                cancelled = True
+                runtime.jobs.cancel(job, actor=COMMAND_LINE)
+                err().print("Cancelling; it stops at its next step.")
             try:
                 view = runtime.jobs.wait(job, timeout=0.2)
             except TimeoutError:
                 view = runtime.jobs.view(job)
                 show(view.done, view.total, view.note)
-            except KeyboardInterrupt:
-                runtime.jobs.cancel(job, actor=COMMAND_LINE)
-                err().print("Cancelling; it stops at its next step.")
     return view
 
 
