@@ -9,7 +9,7 @@ from backend.samples import samples
 from tests.benchmarks.harness import Options, PeerAbsent, Report
 from tests.benchmarks.house_audit import append_rate
 from tests.benchmarks.house_page import PageAbsent, first_page_s, idle_rss_mib
-from tests.benchmarks.house_tiles import CLIENTS, PEERS, Contender, check_peer, measure
+from tests.benchmarks.house_tiles import CLIENTS, PEERS, Contender, check_peer, measure, peer_versions
 
 REPEATS, REPEATS_FULL = 3, 7
 TARGET_RATIO = 1.5
@@ -17,7 +17,12 @@ TARGET_RATIO = 1.5
 
 def run(options: Options) -> Report:
     """Measure everything that can be measured here; what cannot is named in ``skipped``."""
-    report = Report()
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    report = Report(versions=peer_versions())
+    if load > 0.5:
+        report.notes.append(
+            f"the machine was busy when this began (load average {load:.1f}): absolute times are too long"
+        )
     repeats = REPEATS_FULL if options.full else REPEATS
     _page(report, repeats)
     report.metrics["idle_rss_mib"] = idle_rss_mib()

@@ -27,6 +27,14 @@ from tests.benchmarks.harness import ROOT, PeerAbsent, peer_python
 CLIENTS = 4
 PEERS = ("openslide", "large_image")
 NEEDS = {"openslide": ("openslide",), "large_image": ("large_image_source_openslide",)}
+PEER_PACKAGES = (
+    "openslide-python",
+    "openslide-bin",
+    "large-image",
+    "large-image-source-openslide",
+    "pillow",
+    "uvicorn",
+)
 HERE = Path(__file__).parent
 
 
@@ -94,6 +102,20 @@ def check_peer(name: str) -> Path:
         if subprocess.run([python, "-c", probe], check=False).returncode:
             raise PeerAbsent(f"{name}: {module} is not in the peers' environment; `make peers` installs it")
     return python
+
+
+def peer_versions() -> dict[str, str]:
+    """Versions in the peers' environment of what a peer's speed depends on; empty when there is none."""
+    python = peer_python()
+    if python is None:
+        return {}
+    code = (
+        "import importlib.metadata as m, json, sys\n"
+        "found = {d.metadata['Name'].lower(): d.version for d in m.distributions()}\n"
+        "print(json.dumps({'peers.' + n: found[n] for n in sys.argv[1:] if n in found}))"
+    )
+    done = subprocess.run([python, "-c", code, *PEER_PACKAGES], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
 
 
 def measure(contender: Contender, slides: dict[str, Path], seed: int) -> None:
