@@ -59,10 +59,12 @@ p { margin: 2px 0; }
 .tr-table th:first-child, .tr-table th:nth-child(2), .tr-table td:nth-child(2) { text-align: left; }
 .tr-table thead th { font-weight: 600; color: var(--body-text-color-subdued); }
 .tr-table tbody th { font-weight: 400; }
+.tr-table label { white-space: nowrap; }
 .tr-table .tr-ours > * { font-weight: 600; background: var(--background-fill-secondary); }
 .tr-table input { width: 5.2em; font: inherit; padding: 1px 4px; color: inherit; border-radius: 4px;
   border: 1px solid var(--border-color-primary); background: var(--background-fill-primary); }
 .tr-problem { color: var(--ss-bad-text); }
+.tr-table .tr-ours > td:nth-child(2) { font-weight: 400; }
 .tr-table p { color: var(--body-text-color-subdued); }
 @media (max-width: 900px) { .tr-stage { grid-template-columns: 1fr 1fr; height: auto; }
   .tr-stage canvas { aspect-ratio: 1; } .tr-side { grid-column: 1 / -1; max-height: 200px; } }
@@ -74,6 +76,7 @@ gradio-app .ss-topology-input { grid-template-columns: auto 1fr; gap: 14px; alig
 gradio-app .ss-topology-input img { width: 72px; height: 72px; object-fit: contain; border-radius: 6px; background: #000; }
 gradio-app .ss-topology-input ul { margin: 4px 0 0; padding-left: 18px; list-style: disc; font-size: 13.5px;
   color: var(--body-text-color-subdued); }
+gradio-app .ss-topology-help { display: block; }
 gradio-app .ss-topology-help summary { cursor: pointer; font-weight: 600; }
 gradio-app .ss-topology-help dl { display: grid; grid-template-columns: max-content minmax(0, 80ch); gap: 6px 18px;
   margin-top: 8px; line-height: 1.5; }
@@ -390,7 +393,7 @@ class TopologyResult extends HTMLElement {
         value="${field.value}" min="${field.min}" max="${field.max}" step="${field.step}"> ${escape(field.unit)}</label>`);
       const cells = row.cells.map((cell) => `<td>${escape(cell)}</td>`);
       return `<tr class="${row.ours ? "tr-ours" : ""}" data-repair="${row.name}"><th scope="row"
-        title="${escape(row.meaning)}">${escape(row.title)}</th><td>${fields.join(" ")}</td>${cells.join("")}</tr>`;
+        title="${escape(row.meaning)}">${escape(row.title)}</th><td>${fields.join(" ")}${escape(row.text)}</td>${cells.join("")}</tr>`;
     });
     const place = this.root.querySelector(".tr-table");
     const focused = this.root.activeElement?.name;

@@ -32,6 +32,7 @@ anywhere no longer counts; a pinhole counts as one.</dd>
 share an edge (4-connected).</dd>
 <dt>Dice</dt><dd>Overlap of two masks, 0 to 1. It hardly notices a broken vessel, which is why β₀ and β₁ stand beside
 it.</dd></dl></details>"""
+NOTHING_CHOSEN = '<p class="ss-empty">Nothing is chosen yet: click a sample, or drop a file.</p>'
 READINGS = [
     ("by its content", "auto"),
     ("binary mask", "binary"),
@@ -53,38 +54,36 @@ KEYS = {
 def build(runtime: Runtime, shell: Shell) -> None:
     """Draw the tab. No model is loaded before a repair starts."""
     html(INTRODUCTION)
-    html("<h2>Choose a segmentation</h2>")
-    sample = shell.samples(samples("mask", runtime.settings))
-    uploaded = shell.upload(
-        "Your own mask or probability map",
-        accept=ACCEPT,
-        hint="PNG, TIFF, NPZ, NPY, NIfTI slice or single-frame DICOM SEG; binary, probability or labels.",
-    )
-    source = shell.hidden("source")
-    contents = html()
-    with gr.Row():
-        label = gr.Dropdown([], label="Label to repair", visible=False, interactive=True)
-        channel = gr.Dropdown([], label="Map in the file", visible=False, interactive=True)
-    with gr.Accordion("Options", open=False), gr.Row():
-        reading = gr.Dropdown(READINGS, value="auto", label="Read the file")
-        input_threshold = gr.Slider(
-            0.05,
-            0.95,
-            0.5,
-            step=0.01,
-            label="Threshold of the input",
-            info="Makes the mask 'before' from a probability",
+    with gr.Accordion("Choose a segmentation", open=True, elem_id="topology-choose") as choice:
+        sample = shell.samples(samples("mask", runtime.settings))
+        uploaded = shell.upload(
+            "Your own mask or probability map",
+            accept=ACCEPT,
+            hint="PNG, TIFF, NPZ, NPY, NIfTI slice or single-frame DICOM SEG; binary, probability or labels.",
         )
-        weights = gr.Dropdown(_weights(runtime), value=DEFAULT_WEIGHTS, label="Weights")
-        invert = gr.Checkbox(False, label="Exchange foreground and background")
-    run = gr.Button("Repair", variant="primary", interactive=False, elem_id="topology-run")
-    job = shell.job("topology", actions=("refine",))
+        with gr.Accordion("Options", open=False), gr.Row():
+            reading = gr.Dropdown(READINGS, value="auto", label="Read the file")
+            input_threshold = gr.Slider(
+                0.05, 0.95, 0.5, step=0.01, label="Threshold of the input", info="Makes 'before' from a probability"
+            )
+            weights = gr.Dropdown(_weights(runtime), value=DEFAULT_WEIGHTS, label="Weights")
+            invert = gr.Checkbox(False, label="Exchange foreground and background")
+    source = shell.hidden("source")
+    with gr.Row():
+        with gr.Column(scale=5, min_width=320):
+            contents = html(NOTHING_CHOSEN)
+        with gr.Column(scale=1, min_width=180):
+            label = gr.Dropdown([], label="Label to repair", visible=False, interactive=True)
+            channel = gr.Dropdown([], label="Map in the file", visible=False, interactive=True)
+            run = gr.Button("Repair", variant="primary", interactive=False, elem_id="topology-run")
+    # No action is named, so that the strip leaves the estimate to the line above it, which knows the size.
+    job = shell.job("topology")
     result = html()
     downloads = shell.downloads()
     keep = shell.hidden("keep")
     kept = shell.downloads()
-    html(MEANING)
     card = shell.provenance()
+    html(MEANING)
 
     def look(artifact: str, how: str, map_name: str | None) -> tuple[Any, ...]:
         return _look(runtime, shell, artifact, how, map_name or "")
@@ -115,15 +114,26 @@ def build(runtime: Runtime, shell: Shell) -> None:
 
     job.submit(run.click, "refine", request, [source, reading, label, channel, input_threshold, weights, invert])
 
-    def show(view: JobView) -> tuple[str, str, str, str]:
+    def show(view: JobView) -> tuple[Any, ...]:
+        if view.action != "refine":
+            return (gr.skip(),) * (len(shown) + 1)
         made = view.result or {}
         files = [made[name] for name in ("mask", "probability", "change_map", "change_table")]
         viewer = f'<ss-topology job="{escape(view.id)}" keep="{escape(keep.elem_id or "")}"></ss-topology>'
-        return viewer, downloads.render(files), "", card.render(files[:1])
+        return viewer, downloads.render(files), "", card.render(files[:1]), gr.update(open=False)
 
-    job.finished(show, shown)
+    job.finished(show, [*shown, choice])
+    again = [source, reading, input_threshold, weights, invert]
+    card.on_rerun(lambda made: _origin(runtime, made), again)
     shell.on(keep.change, lambda wish: _keep(runtime, wish, kept, card), [keep], [kept.html, card.html])
     shell.shortcuts("Topology", KEYS)
+
+
+def _origin(runtime: Runtime, made: dict[str, Any]) -> list[Any]:
+    """Choices of the refinement that made an artifact; one that was only cut again leads to the refinement before."""
+    if "before" in made:
+        made = dict(runtime.artifacts.view(made["before"]).provenance.request)
+    return [made[name] for name in ("source", "reading", "input_threshold", "weights", "invert")]
 
 
 def _weights(runtime: Runtime) -> list[str]:
@@ -143,7 +153,7 @@ def _look(runtime: Runtime, shell: Shell, artifact: str, how: str, map_name: str
 
     nothing = gr.update(choices=[], value=None, visible=False)
     if not artifact:
-        return "", nothing, nothing, gr.update(interactive=False)
+        return NOTHING_CHOSEN, nothing, nothing, gr.update(interactive=False)
     try:
         found, channels, chosen = look(runtime, artifact, reading=how, channel=map_name)
     except UserError as error:

@@ -119,17 +119,17 @@ class Keeper:
 
         return self._add(name, "image/png", lambda path, provenance: write_png(path, pixels, provenance), kind)
 
-    def cut(self, result: Cut) -> tuple[str, str, str]:
-        """Ids of the mask, the change map and the change table."""
+    def cut(self, result: Cut, suffix: str = "") -> tuple[str, str, str]:
+        """Ids of the mask, the change map and the change table; ``suffix`` ends their names."""
         from backend.media.write_csv import write_csv
 
         def write_table(path: Path, provenance: Provenance) -> None:
             write_csv(path, COLUMNS, map(_cells, result.changes), provenance)
 
         return (
-            self.png("refined-mask.png", result.mask, "mask"),
-            self.png("changes.png", change_picture(result.mask, result.codes), "image"),
-            self._add("changes.csv", "text/csv", write_table, "table"),
+            self.png(f"refined-mask{suffix}.png", result.mask, "mask"),
+            self.png(f"changes{suffix}.png", change_picture(result.mask, result.codes), "image"),
+            self._add(f"changes{suffix}.csv", "text/csv", write_table, "table"),
         )
 
     def _add(self, name: str, media_type: str, write: Callable[[Path, Provenance], None], kind: str) -> str:

@@ -96,7 +96,7 @@ def run_threshold(request: ThresholdRequest, ctx: JobContext) -> ThresholdResult
     result = cut(before, probability, request.threshold, request.remove_below, request.fill_share)
     parents = (request.probability, request.before)
     keeper = Keeper(ctx, made.synthetic, parents, dict(made.provenance.weights), request.seed)
-    mask_id, map_id, table_id = keeper.cut(result)
+    mask_id, map_id, table_id = keeper.cut(result, f"-{request.threshold:.2f}")
     ctx.progress(1, 1)
     return ThresholdResult(
         mask=mask_id,

@@ -114,7 +114,7 @@ def view(
         "dice": found.dice,
         "changed": found.changed,
         "summary": summary(found, result),
-        "notes": list(result.notes),
+        "notes": [*result.notes, _speed(result)],
         "kinds": [
             {
                 "kind": style.kind,
@@ -134,7 +134,7 @@ def view(
             for change in found.changes[:LISTED_CHANGES]
         ],
         "layers": {name: f"/api/topology/{job_id}/{name}.png?threshold={at:g}" for name in LAYERS},
-        "table": _table(rows, tune, result),
+        "table": _table(rows, tune, request),
     }
 
 
@@ -185,7 +185,7 @@ def seconds_per_megapixel(runtime: Runtime) -> float | None:
     return float(np.median(paces)) if paces else None
 
 
-def _table(rows: tuple[ComparisonRow, ...], tune: SimpleRepairs, result: RefineResult) -> dict[str, Any]:
+def _table(rows: tuple[ComparisonRow, ...], tune: SimpleRepairs, request: RefineRequest) -> dict[str, Any]:
     known = rows[0].errors is not None
     columns = [
         {"title": "Repair", "meaning": "What was done to the same input"},
@@ -216,11 +216,11 @@ def _table(rows: tuple[ComparisonRow, ...], tune: SimpleRepairs, result: RefineR
         "title": "The same input, repaired without a network",
         "caption": f"{caption} Connectivity: {CONNECTIVITY}.",
         "columns": columns,
-        "rows": [_row(row, tune) for row in rows],
+        "rows": [_row(row, tune, request) for row in rows],
     }
 
 
-def _row(row: ComparisonRow, tune: SimpleRepairs) -> dict[str, Any]:
+def _row(row: ComparisonRow, tune: SimpleRepairs, request: RefineRequest) -> dict[str, Any]:
     simple = next((repair for repair in SIMPLE if repair.name == row.name), None)
     fields = [
         {
@@ -243,9 +243,15 @@ def _row(row: ComparisonRow, tune: SimpleRepairs) -> dict[str, Any]:
         "title": row.title,
         "meaning": simple.meaning if simple else "",
         "ours": row.name == "refined",
+        "text": _cleaning(request) if row.name == "refined" else "",
         "fields": fields,
         "cells": cells,
     }
+
+
+def _cleaning(request: RefineRequest) -> str:
+    """The same cleaning as the last simple repair follows the network, so it is stated beside it."""
+    return f"then pieces below {request.remove_below} px, holes below {request.fill_share:g} × median hole"
 
 
 def _comparison(
@@ -302,6 +308,10 @@ def _shrunk(pixels: np.ndarray) -> np.ndarray:
 def _check(value: float, name: str) -> None:
     if not 0 < value < 1:
         raise UserError(f"The {name} must lie between 0 and 1.", f"It was {value:g}.", "Choose one in between.")
+
+
+def _speed(result: RefineResult) -> str:
+    return f"The network took {result.seconds:.1f} s for {result.megapixels:.2f} megapixels on this machine."
 
 
 def _became(before: int, after: int, noun: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -24,31 +23,17 @@ from backend.provenance import Provenance
 from backend.runtime import Runtime
 from backend.services.topology import Betti, RefineRequest, SimpleRepairs, ThresholdRequest
 from backend.services.topology_view import finished, layer, look, view
+from backend.settings import Settings
+from tests.backend.services.small_refiner import write_small_refiner
 
 WEIGHTS = "topology/small"
 Store = Callable[..., str]
 
 
 @pytest.fixture(autouse=True)
-def small_refiner(settings) -> str:
-    """A refiner that blurs: its head is set so that each pixel's logit is drawn from its neighbours too."""
-    import torch
-    from safetensors.torch import save_file
-
-    from models.topology.refiner import Refiner
-
-    torch.manual_seed(0)
-    model = Refiner(widths=(8, 16))
-    with torch.no_grad():
-        model.head.weight.normal_(0, 0.35)
-        model.scale.fill_(0.5)
-    folder = settings.home / "weights" / WEIGHTS
-    folder.mkdir(parents=True)
-    save_file(model.state_dict(), folder / "model.safetensors")
-    sha256 = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
-    (folder / "config.json").write_text(json.dumps({**model.arguments, "sha256": sha256}))
-    (folder / "CARD.md").write_text("# Small refiner for tests\n")
-    return sha256
+def small_refiner(settings: Settings) -> str:
+    """The hash of a small refiner among this installation's own weights."""
+    return write_small_refiner(settings.home / "weights" / WEIGHTS)
 
 
 @pytest.fixture
