@@ -81,7 +81,7 @@ def read_dicom(path: Path | Sequence[Path], limits: Limits) -> DicomImage:
     if sniff(path).kind == "archive":
         from backend.media.archive import unpack
 
-        with tempfile.TemporaryDirectory(prefix="synthscope-", dir=path.parent) as folder:
+        with tempfile.TemporaryDirectory(prefix="synthscope-") as folder:
             return read_series([item.path for item in unpack(path, Path(folder), limits)], limits)
     return read_single(open_dataset(path, limits), limits)
 
