@@ -7,7 +7,7 @@ import zipfile
 import zlib
 from math import prod
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 
@@ -76,7 +76,7 @@ def _read_npz(path: Path, limits: Limits) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _check_header(file: BinaryIO, limits: Limits, stored: int) -> int:
+def _check_header(file: IO[bytes], limits: Limits, stored: int) -> int:
     """Bytes that the array in ``file`` declares, once its type and size are known to be acceptable."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0

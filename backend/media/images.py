@@ -39,6 +39,10 @@ FORMATS = (
     GifImagePlugin.GifImageFile.format,
     Jpeg2KImagePlugin.Jpeg2KImageFile.format,
 )
+MAX_TILE = 4096 * 4096
+NO_MEMORY = UserError(
+    "The picture cannot be read.", "It asks for more memory than there is, or is damaged.", "Export it again, smaller."
+)
 BROKEN = UserError("The picture cannot be read.", "Its data is damaged or cut off.", "Export it again and retry.")
 
 
@@ -57,17 +61,19 @@ def read_image(path: Path, limits: Limits) -> np.ndarray:
             width, height = image.size
             limits.check_pixels(height, width)
             limits.check_ratio(width * height * max(1, len(image.getbands())), stored)
-            if image.format in ("GIF", "WEBP", "PNG") and getattr(image, "n_frames", 1) > 1:
+            frames = getattr(image, "n_frames", 1)
+            if image.format in ("GIF", "WEBP", "PNG") and frames > 1:
                 raise UserError(
                     "This picture is animated.",
-                    f"It has {image.n_frames} frames where a single one is needed.",
+                    f"It has {frames} frames where a single one is needed.",
                     "Open it as a clip, or export one frame.",
                 )
+            if image.format == "TIFF":
+                _check_tiles(path)
             deep = _deep(image, path)
             if deep is not None:
                 return np.ascontiguousarray(deep)
-            image = ImageOps.exif_transpose(image)
-            return np.ascontiguousarray(_plain(image))
+            return np.ascontiguousarray(_plain(ImageOps.exif_transpose(image)))
     except UserError:
         raise
     except UnidentifiedImageError:  # also a TIFF of a kind that Pillow does not know
@@ -79,8 +85,8 @@ def read_image(path: Path, limits: Limits) -> np.ndarray:
             "Its content is none of PNG, JPEG, TIFF, BMP, WebP or GIF, or it is damaged.",
             "Export it as PNG.",
         ) from None
-    except (MemoryError, KeyboardInterrupt):
-        raise
+    except MemoryError:
+        raise NO_MEMORY from None
     except Exception:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error … on damaged files
         raise BROKEN from None
 
@@ -136,6 +142,19 @@ def _deep(image: Image.Image, path: Path) -> np.ndarray | None:
     return None
 
 
+def _check_tiles(path: Path) -> None:
+    """Refuse a TIFF whose tiles are out of proportion to its image: decoders allocate one before they look."""
+    from backend.media.tiff import TiffError, read_directories
+
+    try:
+        first = read_directories(path)[0]
+    except TiffError:
+        raise BROKEN from None
+    width, height = (next(iter(first.integers(tag, 1)), 0) for tag in (322, 323))
+    if width * height > max(MAX_TILE, 4 * first.width * first.height):
+        raise BROKEN
+
+
 def _odd_tiff(path: Path, limits: Limits) -> np.ndarray | None:
     """A TIFF that Pillow does not know (RGB of 16 bits, float colour): ``None`` when it is no TIFF at all."""
     with path.open("rb") as file:
@@ -145,14 +164,15 @@ def _odd_tiff(path: Path, limits: Limits) -> np.ndarray | None:
 
     try:
         with tifffile.TiffFile(path) as tiff:
-            page = tiff.pages[0]
+            page = tiff.pages.first
             limits.check_pixels(page.imagelength, page.imagewidth)
             limits.check_ratio(page.nbytes, path.stat().st_size)
+        _check_tiles(path)
         return np.ascontiguousarray(_tiff(path))
     except UserError:
         raise
     except MemoryError:
-        raise
+        raise NO_MEMORY from None
     except Exception:  # tifffile and its codecs raise whatever a damaged file leads them to
         raise BROKEN from None
 
@@ -161,7 +181,7 @@ def _tiff(path: Path) -> np.ndarray:
     import tifffile
 
     with tifffile.TiffFile(path) as tiff:
-        page = tiff.pages[0]
+        page = tiff.pages.first
         kind = int(page.photometric)
         if kind not in (0, 1, 2) or page.imagedepth > 1:
             raise UserError(

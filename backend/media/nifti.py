@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -66,13 +66,16 @@ def read_nifti(path: Path, limits: Limits) -> Volume:
         with closing(_open(path)) as file:
             image = kind.from_stream(file)
             header = image.header
-            slope, intercept = image.dataobj.slope, image.dataobj.inter
+            proxy: Any = image.dataobj
+            slope, intercept = proxy.slope, proxy.inter
             plain = header.get_data_dtype().kind in "iu" and slope == 1 and intercept == 0
-            array = np.asarray(image.dataobj) if plain else np.asarray(image.get_fdata(dtype=np.float32))
+            array = np.asarray(proxy) if plain else np.asarray(image.get_fdata(dtype=np.float32))
     except UserError:
         raise
     except MemoryError:
-        raise
+        raise UserError(
+            "The volume cannot be read.", "It asks for more memory than there is.", "Crop or downsample it."
+        ) from None
     except Exception:  # nibabel, gzip and zlib each have exceptions of their own for damaged files
         raise BROKEN from None
     if not plain:
@@ -141,10 +144,10 @@ def read_comments(path: Path) -> list[str]:
     return texts
 
 
-def _open(path: Path) -> BinaryIO:
+def _open(path: Path) -> Any:
     with path.open("rb") as file:
         zipped = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path, "rb") if zipped else path.open("rb")  # type: ignore[return-value]
+    return gzip.open(path, "rb") if zipped else path.open("rb")
 
 
 def _layout(head: bytes) -> tuple[str, bool]:

@@ -218,16 +218,19 @@ def open_slide(path: Path, limits: Limits | None = None) -> Slide:
     tiff = is_tiff(path)
     if tiff:
         check_whole(path)
-    slide = OpenSlideSlide.open(path)
-    if tiff and (slide is None or slide.vendor == "generic-tiff"):
-        slide = _better(slide, path, limits) if slide else TiffSlide.open(path, limits)
-    if slide is None and path.suffix.lower() == ".mrxs":  # the file itself is a JPEG of the glass with its label
+    known = OpenSlideSlide.open(path)
+    slide: Slide
+    if known is not None:
+        slide = _better(known, path, limits) if tiff and known.vendor == "generic-tiff" else known
+    elif tiff:
+        slide = TiffSlide.open(path, limits)
+    elif path.suffix.lower() == ".mrxs":  # the file itself is a JPEG of the glass with its label
         raise UserError(
             "The slide cannot be opened.",
             "An MRXS slide is a file and a folder of the same name, and the folder is missing or incomplete.",
             "Put the folder beside it.",
         )
-    if slide is None:
+    else:
         slide = PlainSlide.open(path, limits)
     try:
         for level, (width, height) in enumerate(slide.level_dimensions):

@@ -90,14 +90,14 @@ def _clean(path: Path) -> tuple[str, ...]:
         if writer.blanked:
             notes.append("Scan date, user, serial numbers and other texts were removed from its description.")
         following = {page.at: (keep[k + 1].at if k + 1 < len(keep) else 0) for k, page in enumerate(keep)}
-        for page in cleaned:
-            writer.directory(page, following.get(page.source.at, page.source.next))
+        for done in cleaned:
+            writer.directory(done, following.get(done.source.at, done.source.next))
         used = [(0, 16)]
-        for page in cleaned:
-            shown = page.source.at not in hidden and page.source.parent not in hidden
-            used += page.used + _data(page.source) * shown
+        for done in cleaned:
+            shown = done.source.at not in hidden and done.source.parent not in hidden
+            used += done.used + _data(done.source) * shown
             # Behind a directory NDPI keeps the high halves of its offsets: zeros, and so they stay, below 4 GiB
-            used.append((page.source.at, _length(page.source)))
+            used.append((done.source.at, _length(done.source)))
         if hidden:
             notes.append("The pixels of label and overview images were blanked.")
         if _zero_all_but(file, used + writer.added, size) and not notes:

@@ -208,13 +208,13 @@ class TiffSlide(Slide):
             parts = [self._segment(planes[0], index + k * per) for k in range(min(3, planes[0].samplesperpixel))]
         else:
             parts = [self._segment(page, index) for page in planes[:3]]
-        parts = [part for part in parts if part is not None]
-        if not parts:
+        found = [part for part in parts if part is not None]
+        if not found:
             return None
         # what is stored beyond the edge of the image is filling, and must not count for the display window
         (width, height), (columns, rows) = _segment_size(planes[0]), self.level_dimensions[level]
         down, right = divmod(index, -(-columns // width))
-        return np.concatenate(parts, axis=2)[: rows - down * height, : columns - right * width]
+        return np.concatenate(found, axis=2)[: rows - down * height, : columns - right * width]
 
     def _segment(self, page: Any, index: int) -> np.ndarray | None:
         try:

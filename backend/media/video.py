@@ -28,7 +28,7 @@ MAX_SIDE = 8192
 DEMUXERS = {"mp4": "mov", "mov": "mov", "avi": "avi", "gif": "gif", "webm": "matroska"}
 CODECS = (
     "h264,hevc,av1,libdav1d,vp8,vp9,libvpx,libvpx-vp9,mpeg4,mpeg2video,mpeg1video,mjpeg,gif,rawvideo,png,qtrle,"
-    "prores,dnxhd,dvvideo,huffyuv,ffvhuff,ffv1,utvideo,msmpeg4v1,msmpeg4v2,msmpeg4,wmv1,wmv2,wmv3,vc1,h263,theora,"
+    "prores,dnxhd,dvvideo,huffyuv,ffvhuff,ffv1,utvideo,msmpeg4v1,msmpeg4v2,msmpeg4v3,msmpeg4,wmv1,wmv2,wmv3,vc1,h263,theora,"
     "msvideo1,msrle,cinepak,v210,bmp,jpeg2000,libopenjpeg"
 )
 CUT_OFF = "Its data is damaged or cut off."
@@ -126,7 +126,7 @@ def read_clip(
     command += ["-map", "0:v:0", "-fps_mode", "passthrough", "-an", "-sn", "-dn"]
     command += ["-c:v", "ppm", "-pix_fmt", "rgb24", "-f", "image2pipe", "pipe:1"]
     pixels, count, shape = bytearray(), 0, (0, 0, 3)  # grows in place: a list of frames would have to be copied
-    with _running(command, timeout_s, cancelled) as (process, why):
+    with running(command, timeout_s, cancelled) as (process, why):
         assert process.stdout is not None
         for data, size in _ppm(process.stdout):
             count, shape = count + 1, shape if count else size
@@ -211,7 +211,7 @@ def _ppm(stream: IO[bytes]) -> Iterator[tuple[bytes, tuple[int, int, int]]]:
 
 
 @contextmanager
-def _running(
+def running(
     command: list[str], timeout_s: float, cancelled: Callable[[], bool] | None, stdin: int = subprocess.DEVNULL
 ) -> Iterator[tuple[subprocess.Popen[bytes], list[UserError]]]:
     """A process that does not outlive the block, the time or the wish for it; the list says which of them ended it."""

@@ -90,6 +90,7 @@ def _common(
 ) -> Dataset:
     """Everything both objects have: patient, study, series, equipment, image pixels, SOP common, derivation."""
     from pydicom import Dataset, FileMetaDataset
+    from pydicom.uid import UID
 
     if frames.dtype not in (np.uint8, np.uint16) or not frames.size or max(frames.shape[1:3]) > 65535:
         raise ValueError(f"pixels of {frames.dtype} {frames.shape} cannot be written")
@@ -105,10 +106,10 @@ def _common(
 
     ds = Dataset()
     ds.file_meta = FileMetaDataset()
-    ds.file_meta.MediaStorageSOPClassUID = sop_class
-    ds.file_meta.MediaStorageSOPInstanceUID = identity
-    ds.file_meta.TransferSyntaxUID = EXPLICIT_LITTLE
-    ds.file_meta.ImplementationClassUID = IMPLEMENTATION
+    ds.file_meta.MediaStorageSOPClassUID = UID(sop_class)
+    ds.file_meta.MediaStorageSOPInstanceUID = UID(identity)
+    ds.file_meta.TransferSyntaxUID = UID(EXPLICIT_LITTLE)
+    ds.file_meta.ImplementationClassUID = UID(IMPLEMENTATION)
     ds.file_meta.ImplementationVersionName = SOFTWARE.upper()
 
     ds.SpecificCharacterSet = "ISO_IR 192"

@@ -13,7 +13,7 @@ import numpy as np
 
 from backend.errors import UserError
 from backend.media.marks import Mark, replacing
-from backend.media.video import TIMEOUT_S, _running, escape_metadata, ffmpeg
+from backend.media.video import TIMEOUT_S, running, escape_metadata, ffmpeg
 from backend.provenance import Provenance
 
 CRF = 18  # visually lossless by x264's own account
@@ -58,7 +58,7 @@ def write_mp4(
         command += ["-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv"]
         command += ["-fflags", "+bitexact", "-flags:v", "+bitexact", "-movflags", "+faststart", "-f", "mp4"]
         command += [str(temporary)]
-        with _running(command, timeout_s, cancelled, subprocess.PIPE) as (process, why):
+        with running(command, timeout_s, cancelled, subprocess.PIPE) as (process, why):
             assert process.stdin is not None
             try:
                 for frame in chain([first], stream):

