@@ -28,8 +28,8 @@ MAX_SIDE = 8192
 DEMUXERS = {"mp4": "mov", "mov": "mov", "avi": "avi", "gif": "gif", "webm": "matroska"}
 CODECS = (
     "h264,hevc,av1,libdav1d,vp8,vp9,libvpx,libvpx-vp9,mpeg4,mpeg2video,mpeg1video,mjpeg,gif,rawvideo,png,qtrle,"
-    "prores,dnxhd,dvvideo,huffyuv,ffvhuff,ffv1,utvideo,msmpeg4v1,msmpeg4v2,msmpeg4v3,msmpeg4,wmv1,wmv2,wmv3,vc1,h263,theora,"
-    "msvideo1,msrle,cinepak,v210,bmp,jpeg2000,libopenjpeg"
+    "prores,dnxhd,dvvideo,huffyuv,ffvhuff,ffv1,utvideo,msmpeg4v1,msmpeg4v2,msmpeg4v3,msmpeg4,wmv1,wmv2,wmv3,vc1,"
+    "h263,theora,msvideo1,msrle,cinepak,v210,bmp,jpeg2000,libopenjpeg"
 )
 CUT_OFF = "Its data is damaged or cut off."
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from backend.errors import UserError
 from backend.media.marks import Mark, replacing
-from backend.media.video import TIMEOUT_S, running, escape_metadata, ffmpeg
+from backend.media.video import TIMEOUT_S, escape_metadata, ffmpeg, running
 from backend.provenance import Provenance
 
 CRF = 18  # visually lossless by x264's own account
