@@ -24,8 +24,19 @@ def smooth_field(shape: Sequence[int], scale: float, rng: np.random.Generator) -
     if len(shape) == 2:
         field = cv2.resize(noise, None, fx=step, fy=step, interpolation=cv2.INTER_CUBIC)
     else:
-        field = ndimage.zoom(noise, step, order=1)
+        field = noise
+        for axis, side in enumerate(shape):
+            field = _stretched(field, axis, side, step)
     return np.ascontiguousarray(field[tuple(slice(0, n) for n in shape)], dtype=np.float32)
+
+
+def _stretched(values: np.ndarray, axis: int, side: int, step: float) -> np.ndarray:
+    """The first ``side`` elements of ``values`` stretched ``step``-fold along ``axis`` by linear interpolation."""
+    count = values.shape[axis]
+    at = np.arange(side) * ((count - 1) / (round(count * step) - 1))
+    low = np.minimum(at.astype(int), count - 2)
+    share = (at - low).astype(np.float32).reshape([-1 if k == axis else 1 for k in range(values.ndim)])
+    return np.take(values, low, axis) * (1 - share) + np.take(values, low + 1, axis) * share
 
 
 def warp(points: np.ndarray, shape: Sequence[int], amount: float, scale: float, rng: np.random.Generator) -> np.ndarray:
