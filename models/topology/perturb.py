@@ -75,7 +75,7 @@ def polynomial(mask: np.ndarray, rng: np.random.Generator, config: PerturbationC
     window = _window(mask, rng, config.window)
     inside = mask[window]
     if inside.any():
-        for _ in range(config.attempts):
+        for _ in range(max(1, config.attempts)):
             field = random_field(config.family, inside.shape, config.order, rng)
             keep = np.maximum(0.0, 1.5 * field - 0.5)
             if config.deleted[0] <= float(np.mean(keep[inside] < 0.5)) <= config.deleted[1]:
