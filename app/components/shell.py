@@ -95,7 +95,7 @@ class Shell:
         **options: Any,
     ) -> Any:
         """``event(function, inputs, outputs)`` with errors shown as sentences and the endpoint kept private."""
-        options.setdefault("show_progress", "minimal")
+        options.setdefault("show_progress", "hidden")
         options.setdefault("api_visibility", "private")
         return event(guarded(function), inputs, outputs, **options)
 

@@ -45,6 +45,7 @@ def build(runtime: Runtime, shell: Shell) -> None:
         subject = gr.Textbox(label="Subject", placeholder="id", scale=2, min_width=110)
         since = gr.Textbox(label="From (UTC)", placeholder="YYYY-MM-DD", scale=2, min_width=120)
         until = gr.Textbox(label="To (UTC)", placeholder="YYYY-MM-DD", scale=2, min_width=120)
+        apply = gr.Button("Filter", size="sm", min_width=80, scale=0)
     filters = [text, actor, action, subject, since, until]
     # Hidden rather than gr.State, which would hold a connection open for as long as the page is.
     page = shell.hidden("audit-page")
@@ -67,36 +68,39 @@ def build(runtime: Runtime, shell: Shell) -> None:
             detail = html('<p class="ss-empty">Choose an event to see it whole.</p>')
 
     def turn(step: int) -> Any:
-        def show(number: str, *values: Any) -> tuple[str, str]:
+        def show(number: str, *values: Any) -> tuple[Any, ...]:
             return _page(runtime, int(number or 0) + step, values, chosen.elem_id or "")
 
         return show
 
-    def restart(*values: Any) -> tuple[str, str]:
+    def restart(*values: Any) -> tuple[Any, ...]:
         return _page(runtime, 0, values, chosen.elem_id or "")
 
-    def enter(*values: Any) -> tuple[Any, str, str]:
+    def enter(*values: Any) -> tuple[Any, ...]:
         choices = [ANY, *runtime.audit.actions()]
         return (gr.Dropdown(choices=choices), *restart(*values))
 
-    for event in (text.submit, actor.submit, subject.submit, since.submit, until.submit, action.input):
-        shell.on(event, restart, filters, [page, table])
+    outputs = [page, table, newer, older]
     for field in (text, actor, subject, since, until):
-        shell.on(field.blur, restart, filters, [page, table], show_progress="hidden")
-    shell.on(newer.click, turn(-1), [page, *filters], [page, table])
-    shell.on(older.click, turn(1), [page, *filters], [page, table])
-    shell.on(shell.shown, enter, filters, [action, page, table], show_progress="hidden")
-    shell.on(chosen.change, lambda seq: _detail(runtime, seq), [chosen], [detail], show_progress="hidden")
+        shell.on(field.submit, restart, filters, outputs)
+    shell.on(action.input, restart, filters, outputs)
+    shell.on(apply.click, restart, filters, outputs)
+    shell.on(newer.click, turn(-1), [page, *filters], outputs)
+    shell.on(older.click, turn(1), [page, *filters], outputs)
+    shell.on(shell.shown, enter, filters, [action, *outputs])
+    shell.on(chosen.change, lambda seq: _detail(runtime, seq), [chosen], [detail])
     shell.on(verify.click, lambda value: _verdict(runtime.audit.verify(_hash(value))), [head], [verdict])
 
 
-def _page(runtime: Runtime, number: int, values: Sequence[Any], into: str) -> tuple[str, str]:
-    """The page's number, moved to one that exists, and its table."""
+def _page(runtime: Runtime, number: int, values: Sequence[Any], into: str) -> tuple[Any, ...]:
+    """The page's number, moved to one that exists, its table, and the buttons to newer and older ones."""
     query = _query(*values)
     total = runtime.audit.count(**query)
     number = max(0, min(number, (total - 1) // PAGE))
     events = runtime.audit.events(limit=PAGE, offset=number * PAGE, **query)
-    return str(number), _table(events, number * PAGE, total, into)
+    newer, older = number > 0, (number + 1) * PAGE < total
+    table = _table(events, number * PAGE, total, into)
+    return str(number), table, gr.Button(interactive=newer), gr.Button(interactive=older)
 
 
 def _query(text: str, actor: str, action: str, subject: str, since: str, until: str) -> dict[str, Any]:

@@ -104,7 +104,7 @@ class Job extends Part {
     const facts = [];
     if (job.total > 1 && job.state !== "queued") facts.push(`${Math.floor(job.done)} of ${Math.round(job.total)} steps`);
     if (job.elapsed_s !== null) facts.push(timeText(job.elapsed_s));
-    if (!job.final && job.eta_s !== null) facts.push(`about ${timeText(job.eta_s)} left`);
+    if (!job.final && job.eta_s !== null) facts.push(job.eta_s < 1 ? "almost there" : `about ${timeText(job.eta_s)} left`);
     this.times.textContent = facts.join(" · ");
     if (job.state === "running" && !job.total) this.bar.removeAttribute("value");
     else this.bar.value = job.state === "done" ? 1 : job.fraction;

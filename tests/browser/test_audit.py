@@ -53,12 +53,14 @@ def numbers(page: Page) -> list[int]:
 
 def test_pages_of_events_newest_first(log: Page) -> None:
     assert numbers(log) == list(range(60, 35, -1))
+    expect(log.get_by_role("button", name="Newer")).to_be_disabled()
     log.get_by_role("button", name="Older").click()
     log.get_by_role("button", name="Event 35", exact=True).wait_for()
     assert numbers(log) == list(range(35, 10, -1))
     log.get_by_role("button", name="Older").click()
     log.get_by_role("button", name="Event 10", exact=True).wait_for()
     assert numbers(log) == list(range(10, 0, -1))
+    expect(log.get_by_role("button", name="Older")).to_be_disabled()
     log.get_by_role("button", name="Newer").click()
     log.get_by_role("button", name="Event 35", exact=True).wait_for()
 

@@ -26,6 +26,14 @@ def test_every_system_with_a_tab_opens(page: Page) -> None:
         expect(page.get_by_text(RESEARCH_ONLY).first).to_be_visible()
 
 
+def test_the_notice_stays_in_sight(page: Page) -> None:
+    page.locator("ss-jobs").wait_for()
+    page.mouse.wheel(0, 700)
+    page.wait_for_function("scrollY > 300")
+    expect(page.locator(".ss-notice")).to_be_in_viewport(ratio=1)
+    expect(page.get_by_role("tab", name="Audit")).to_be_in_viewport(ratio=1)
+
+
 def test_selecting_a_tab_writes_the_url_and_loading_the_url_selects_it(page: Page, server: Server) -> None:
     page.get_by_role("tab", name="Audit").click()
     page.wait_for_url("**/?tab=audit")
