@@ -6,6 +6,7 @@ import { api, fill } from "/static/theme/common.js";
 const FOREGROUND = [154, 160, 166];
 const BACKGROUND = [20, 23, 26];
 const RING = 7; // screen pixels between a change and the ring around it, so that a one-pixel change is seen
+const MOST_RINGS = 150; // more would hide the picture; the list is sorted, so the weightiest have theirs
 const LARGEST_RING = 90; // screen pixels; what is that large needs no ring to be found
 const LISTED = 400; // rows of the list drawn at once; the table download has them all
 
@@ -17,7 +18,7 @@ const STRINGS = {
 // Colours come from the page's theme, so that light and dark need nothing here; the pictures are dark in both.
 const STYLE = `
 [hidden] { display: none !important; }
-:host { display: block; color: var(--body-text-color); font-size: 14px; }
+:host { display: block; scroll-margin-top: 108px; color: var(--body-text-color); font-size: 14px; }
 p { margin: 2px 0; }
 .tr-summary { font-size: 15px; margin-bottom: 8px; }
 .tr-summary p:first-child { font-weight: 600; font-size: 16px; }
@@ -217,7 +218,8 @@ class TopologyResult extends HTMLElement {
     this.hidden_kinds.clear();
     this.zoomed = false;
     await this.fetchView("");
-    if (this.data) {
+    if (this.data && job === this.job) {
+      this.scrollIntoView({ block: "start" });
       const slider = this.root.querySelector(".tr-threshold");
       slider.value = this.data.threshold;
       this.root.querySelector(".tr-threshold-value").textContent = this.data.threshold.toFixed(2);
@@ -533,12 +535,12 @@ class TopologyResult extends HTMLElement {
   drawRings(context, ratio, opacity) {
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     const colours = Object.fromEntries(this.data.kinds.map((kind) => [kind.kind, kind.colour]));
-    for (const change of this.visibleChanges()) {
+    for (const [index, change] of this.visibleChanges().entries()) {
       const chosen = change.n === this.selected;
       const x = this.view.x + this.view.scale * (change.x0 + change.x1) / 2;
       const y = this.view.y + this.view.scale * (change.y0 + change.y1) / 2;
       const radius = RING + this.view.scale * Math.max(change.x1 - change.x0, change.y1 - change.y0) / 2;
-      if (radius > LARGEST_RING && !chosen) continue;
+      if ((radius > LARGEST_RING || index >= MOST_RINGS) && !chosen) continue;
       context.beginPath();
       context.arc(x, y, radius, 0, 2 * Math.PI);
       context.globalAlpha = opacity;

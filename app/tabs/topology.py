@@ -12,7 +12,14 @@ from backend.errors import UserError
 from backend.identity import LOCAL
 from backend.jobs.contract import JobView
 from backend.samples import accept_sample, samples
-from backend.services.topology import DEFAULT_WEIGHTS, EVERY_LABEL, RefineRequest, ThresholdRequest
+from backend.services.topology import (
+    DEFAULT_WEIGHTS,
+    EVERY_LABEL,
+    FILL_SHARE,
+    REMOVE_BELOW,
+    RefineRequest,
+    ThresholdRequest,
+)
 
 if TYPE_CHECKING:
     from app.components.shell import Shell
@@ -61,13 +68,26 @@ def build(runtime: Runtime, shell: Shell) -> None:
             accept=ACCEPT,
             hint="PNG, TIFF, NPZ, NPY, NIfTI slice or single-frame DICOM SEG; binary, probability or labels.",
         )
-        with gr.Accordion("Options", open=False), gr.Row():
-            reading = gr.Dropdown(READINGS, value="auto", label="Read the file")
-            input_threshold = gr.Slider(
-                0.05, 0.95, 0.5, step=0.01, label="Threshold of the input", info="Makes 'before' from a probability"
+        with gr.Accordion("Options", open=False):
+            with gr.Row():
+                reading = gr.Dropdown(READINGS, value="auto", label="Read the file")
+                input_threshold = gr.Slider(
+                    0.05, 0.95, 0.5, step=0.01, label="Threshold of the input", info="Makes 'before' from a probability"
+                )
+                invert = gr.Checkbox(False, label="Exchange foreground and background")
+            with gr.Row():
+                weights = gr.Dropdown(_weights(runtime), value=DEFAULT_WEIGHTS, label="Weights")
+                remove_below = gr.Number(
+                    REMOVE_BELOW, label="Then remove pieces below, px", minimum=0, precision=0, info="0 keeps all"
+                )
+                fill_share = gr.Number(
+                    FILL_SHARE, label="Then fill holes below, × median hole", minimum=0, step=0.05, info="0 fills none"
+                )
+            truth = shell.upload(
+                "True mask of the same image, if there is one",
+                accept=ACCEPT,
+                hint="Only to measure: every repair is compared with it, the network does not see it.",
             )
-            weights = gr.Dropdown(_weights(runtime), value=DEFAULT_WEIGHTS, label="Weights")
-            invert = gr.Checkbox(False, label="Exchange foreground and background")
     source = shell.hidden("source")
     with gr.Row():
         with gr.Column(scale=5, min_width=320):
@@ -99,7 +119,7 @@ def build(runtime: Runtime, shell: Shell) -> None:
     shell.on(channel.input, look, [source, reading, channel], described)
 
     def request(*values: Any) -> RefineRequest:
-        artifact, how, chosen, map_name, cut, name, inverted = values
+        artifact, how, chosen, map_name, cut, name, inverted, smallest, share, true = values
         if not artifact:
             raise UserError("No segmentation is chosen.", "", "Click a sample, or upload a mask.")
         return RefineRequest(
@@ -110,9 +130,14 @@ def build(runtime: Runtime, shell: Shell) -> None:
             input_threshold=float(cut),
             weights=name,
             invert=bool(inverted),
+            remove_below=int(smallest or 0),
+            fill_share=float(share or 0),
+            truth=true or "",
         )
 
-    job.submit(run.click, "refine", request, [source, reading, label, channel, input_threshold, weights, invert])
+    options = [input_threshold, weights, invert, remove_below, fill_share, truth]
+    job.submit(run.click, "refine", request, [source, reading, label, channel, *options])
+    shell.on(run.click, lambda: gr.update(open=False), None, [choice])
 
     def show(view: JobView) -> tuple[Any, ...]:
         if view.action != "refine":
@@ -123,8 +148,7 @@ def build(runtime: Runtime, shell: Shell) -> None:
         return viewer, downloads.render(files), "", card.render(files[:1]), gr.update(open=False)
 
     job.finished(show, [*shown, choice])
-    again = [source, reading, input_threshold, weights, invert]
-    card.on_rerun(lambda made: _origin(runtime, made), again)
+    card.on_rerun(lambda made: _origin(runtime, made), [source, reading, *options[:-1]])
     shell.on(keep.change, lambda wish: _keep(runtime, wish, kept, card), [keep], [kept.html, card.html])
     shell.shortcuts("Topology", KEYS)
 
@@ -133,7 +157,8 @@ def _origin(runtime: Runtime, made: dict[str, Any]) -> list[Any]:
     """Choices of the refinement that made an artifact; one that was only cut again leads to the refinement before."""
     if "before" in made:
         made = dict(runtime.artifacts.view(made["before"]).provenance.request)
-    return [made[name] for name in ("source", "reading", "input_threshold", "weights", "invert")]
+    names = ("source", "reading", "input_threshold", "weights", "invert", "remove_below", "fill_share")
+    return [made[name] for name in names]
 
 
 def _weights(runtime: Runtime) -> list[str]:

@@ -21,6 +21,8 @@ __all__ = [
     "CONNECTIVITY",
     "DEFAULT_WEIGHTS",
     "EVERY_LABEL",
+    "FILL_SHARE",
+    "REMOVE_BELOW",
     "Betti",
     "ChangeRow",
     "ComparisonRow",
