@@ -7,6 +7,7 @@ copied. Sources: PNG (W3C 2003) section 5; ITU-T T.81 annex B; GIF89a sections 2
 from __future__ import annotations
 
 import struct
+import zlib
 from pathlib import Path
 
 from backend.errors import UserError
@@ -29,6 +30,9 @@ def strip_png(data: bytes) -> tuple[bytes, bool]:
         if kind in PNG_KEPT:
             # A colour profile carries a name of its own, which anybody may write.
             kept.append(data[at:end] if kind != b"iCCP" else _plain_profile(data[at:end]))
+        elif kind == b"eXIf" and (turned := _orientation(data[at + 8 : end - 4])) > 1:
+            kept.append(_chunk(b"eXIf", _exif(turned)))
+            removed = removed or kept[-1] != data[at:end]
         else:
             removed = True
         at = end
@@ -38,11 +42,17 @@ def strip_png(data: bytes) -> tuple[bytes, bool]:
 
 
 def _plain_profile(chunk: bytes) -> bytes:
-    import zlib
-
     body = chunk[8:-4]
-    body = b"iCCP" + b"profile" + body[max(body.find(b"\x00"), 0) :]
-    return struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    return _chunk(b"iCCP", b"profile" + body[max(body.find(b"\x00"), 0) :])
+
+
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def _exif(orientation: int) -> bytes:
+    """A TIFF structure with one directory and in it the one tag 0x0112, SHORT."""
+    return struct.pack("<2sHIHHHIHHI", b"II", 42, 8, 1, 0x0112, 3, 1, orientation, 0, 0)
 
 
 def strip_jpeg(data: bytes) -> tuple[bytes, bool]:
@@ -112,8 +122,7 @@ def _application(marker: int, segment: bytes) -> bytes:
     if marker == 0xE1 and body.startswith(b"Exif\x00\x00"):
         turned = _orientation(body[6:])
         if turned > 1:
-            # One directory with the one tag 0x0112, SHORT.
-            exif = struct.pack("<2sHIHHHIHHI", b"II", 42, 8, 1, 0x0112, 3, 1, turned, 0, 0)
+            exif = _exif(turned)
             return b"\xff\xe1" + struct.pack(">H", len(exif) + 8) + b"Exif\x00\x00" + exif
     return b""
 

@@ -113,7 +113,8 @@ def sort_planes(
     if len(planes) == 1:
         return order, None, None
     gaps = np.diff(along[order])
-    distance = float(np.median(gaps))
+    # The lower median is a gap that occurs: a missing slice must not invent a spacing of its own.
+    distance = float(np.sort(gaps)[(len(gaps) - 1) // 2])
     if distance <= 1e-4 or np.count_nonzero(gaps <= 1e-4):
         return None, None, None
     affine = np.eye(4)

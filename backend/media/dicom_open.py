@@ -63,7 +63,7 @@ def open_dataset(path: Path, limits: Limits, *, headers_only: bool = False) -> F
             warnings.simplefilter("ignore")
             dataset = pydicom.dcmread(path, force=True, stop_before_pixels=headers_only)
             # Parsing is lazy: touching the first elements tells a file that only looks like DICOM.
-            meaningful = sum(1 for element in dataset if element.tag.group >= 0x0008)
+            meaningful = any(element.tag.group >= 0x0008 for element in dataset)
             implicit, little = dataset.original_encoding
     except (MemoryError, KeyboardInterrupt):
         raise
