@@ -50,7 +50,7 @@ _CAUSES = (
         "Use Python 3.11 on 64-bit Linux, macOS or Windows.",
     ),
     (
-        ("npm ci can only install", "EUSAGE"),
+        ("`npm ci` can only install", "EUSAGE"),
         "The list of viewers and its lock file do not fit together.",
         "Restore app/frontend/package-lock.json.",
     ),
