@@ -19,6 +19,7 @@ async def result(
     job_id: str,
     threshold: float | None = None,
     remove_below: int | None = None,
+    fill_below: int | None = None,
     fill_share: float | None = None,
     closing_radius: int | None = None,
     hysteresis_low: float | None = None,
@@ -30,6 +31,7 @@ async def result(
     runtime = runtime_of(request)
     asked = {
         "remove_below": remove_below,
+        "fill_below": fill_below,
         "fill_share": fill_share,
         "closing_radius": closing_radius,
         "hysteresis_low": hysteresis_low,

@@ -15,6 +15,7 @@ from backend.samples import accept_sample, samples
 from backend.services.topology import (
     DEFAULT_WEIGHTS,
     EVERY_LABEL,
+    FILL_BELOW,
     FILL_SHARE,
     REMOVE_BELOW,
     RefineRequest,
@@ -80,8 +81,11 @@ def build(runtime: Runtime, shell: Shell) -> None:
                 remove_below = gr.Number(
                     REMOVE_BELOW, label="Then remove pieces below, px", minimum=0, precision=0, info="0 keeps all"
                 )
+                fill_below = gr.Number(
+                    FILL_BELOW, label="Then fill holes below, px", minimum=0, precision=0, info="0 fills none"
+                )
                 fill_share = gr.Number(
-                    FILL_SHARE, label="Then fill holes below, × median hole", minimum=0, step=0.05, info="0 fills none"
+                    FILL_SHARE, label="and holes below, × median hole", minimum=0, step=0.05, info="0 fills none"
                 )
             truth = shell.upload(
                 "True mask of the same image, if there is one",
@@ -119,7 +123,7 @@ def build(runtime: Runtime, shell: Shell) -> None:
     shell.on(channel.input, look, [source, reading, channel], described)
 
     def request(*values: Any) -> RefineRequest:
-        artifact, how, chosen, map_name, cut, name, inverted, smallest, share, true = values
+        artifact, how, chosen, map_name, cut, name, inverted, piece, hole, share, true = values
         if not artifact:
             raise UserError("No segmentation is chosen.", "", "Click a sample, or upload a mask.")
         return RefineRequest(
@@ -130,12 +134,13 @@ def build(runtime: Runtime, shell: Shell) -> None:
             input_threshold=float(cut),
             weights=name,
             invert=bool(inverted),
-            remove_below=int(smallest or 0),
+            remove_below=int(piece or 0),
+            fill_below=int(hole or 0),
             fill_share=float(share or 0),
             truth=true or "",
         )
 
-    options = [input_threshold, weights, invert, remove_below, fill_share, truth]
+    options = [input_threshold, weights, invert, remove_below, fill_below, fill_share, truth]
     job.submit(run.click, "refine", request, [source, reading, label, channel, *options])
     shell.on(run.click, lambda: gr.update(open=False), None, [choice])
 
@@ -157,7 +162,7 @@ def _origin(runtime: Runtime, made: dict[str, Any]) -> list[Any]:
     """Choices of the refinement that made an artifact; one that was only cut again leads to the refinement before."""
     if "before" in made:
         made = dict(runtime.artifacts.view(made["before"]).provenance.request)
-    names = ("source", "reading", "input_threshold", "weights", "invert", "remove_below", "fill_share")
+    names = ("source", "reading", "input_threshold", "weights", "invert", "remove_below", "fill_below", "fill_share")
     return [made[name] for name in names]
 
 
@@ -219,6 +224,7 @@ def _keep(runtime: Runtime, wish: str, kept: Any, card: Any) -> tuple[Any, Any]:
         probability=made.probability,
         threshold=float(parts[1]),
         remove_below=asked.remove_below,
+        fill_below=asked.fill_below,
         fill_share=asked.fill_share,
         seed=asked.seed,
     )

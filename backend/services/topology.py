@@ -14,6 +14,7 @@ from backend.services.topology_input import EVERY_LABEL, Kind, LabelShare, Readi
 CONNECTIVITY = "foreground 8-connected, background 4-connected"
 DEFAULT_WEIGHTS = "topology/refiner2d"
 REMOVE_BELOW = 64  # pixels
+FILL_BELOW = 32  # pixels
 FILL_SHARE = 0.15  # of the median hole
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "CONNECTIVITY",
     "DEFAULT_WEIGHTS",
     "EVERY_LABEL",
+    "FILL_BELOW",
     "FILL_SHARE",
     "REMOVE_BELOW",
     "Betti",
@@ -48,11 +50,12 @@ class Betti:
 class SimpleRepairs:
     """Parameters of the repairs that need no network, shown beside ours on the same input.
 
-    ``remove_below`` is an area in pixels, ``fill_share`` a share of the median hole's area, ``closing_radius`` in
-    pixels; the two hysteresis thresholds are probabilities and act only where the input is one.
+    ``remove_below`` and ``fill_below`` are areas in pixels, ``fill_share`` is a share of the median hole's area,
+    ``closing_radius`` is in pixels; the hysteresis thresholds are probabilities and act only where the input is one.
     """
 
     remove_below: int = REMOVE_BELOW
+    fill_below: int = FILL_BELOW
     fill_share: float = FILL_SHARE
     closing_radius: int = 2
     hysteresis_low: float = 0.3
@@ -66,8 +69,8 @@ class RefineRequest:
     ``source`` is the artifact id of an upload or sample; ``truth`` optionally that of its true mask, for measuring
     only. ``reading``, ``channel``, ``label``, ``invert`` and ``mend_frame`` say how to read the file (see
     ``topology_input``). ``input_threshold`` makes the mask "before", ``threshold`` the mask "after", both from
-    probabilities in 0..1. ``remove_below`` (pixels) and ``fill_share`` (of the median hole) clean the refined mask of
-    islands and holes that small, 0 switches either off; the same cleaning stands beside the network as a simple repair.
+    probabilities in 0..1. ``remove_below``, ``fill_below`` (pixels) and ``fill_share`` (of the median hole) clean the
+    refined mask of islands and holes that small, 0 switches each off; that cleaning alone stands beside the network.
     The result depends on nothing else, so a replay gives the same pixels.
     """
 
@@ -82,6 +85,7 @@ class RefineRequest:
     threshold: float = 0.5
     weights: str = DEFAULT_WEIGHTS
     remove_below: int = REMOVE_BELOW
+    fill_below: int = FILL_BELOW
     fill_share: float = FILL_SHARE
     compare: SimpleRepairs = field(default_factory=SimpleRepairs)
     seed: int = 0
@@ -98,6 +102,7 @@ class ThresholdRequest:
     probability: str
     threshold: float
     remove_below: int = REMOVE_BELOW
+    fill_below: int = FILL_BELOW
     fill_share: float = FILL_SHARE
     seed: int = 0
 

@@ -44,7 +44,7 @@ def _hysteresis(probability: np.ndarray, mask: np.ndarray, tune: SimpleRepairs) 
 def _fill_holes(probability: np.ndarray, mask: np.ndarray, tune: SimpleRepairs) -> np.ndarray:
     from models.topology.repairs import tidy
 
-    return tidy(mask, tune.remove_below, tune.fill_share)
+    return tidy(mask, tune.remove_below, tune.fill_share, least=tune.fill_below)
 
 
 SIMPLE: tuple[Simple, ...] = (
@@ -60,8 +60,8 @@ SIMPLE: tuple[Simple, ...] = (
     Simple(
         "fillholes",
         "Remove small pieces, fill small holes",
-        "Pieces below an area are deleted, then holes far smaller than the usual one are filled: the hardest to beat.",
-        ("remove_below", "fill_share"),
+        "Pieces and holes below an area go, then holes far smaller than the usual one: the hardest to beat.",
+        ("remove_below", "fill_below", "fill_share"),
         _fill_holes,
     ),
 )

@@ -12,7 +12,7 @@ from backend.errors import UserError
 from backend.jobs.contract import JobContext
 from backend.media.limits import Limits
 from backend.provenance import Provenance
-from backend.services.topology import Betti, ChangeRow
+from backend.services.topology import Betti, ChangeRow, RefineRequest, ThresholdRequest
 from backend.services.topology_compare import betti
 from backend.services.topology_render import BY_KIND, change_picture
 from backend.settings import get_settings
@@ -41,18 +41,25 @@ class Cut:
         return sum(BY_KIND[change.kind].topological for change in self.changes)
 
 
-def cut(before: np.ndarray, probability: np.ndarray, threshold: float, remove_below: int, fill_share: float) -> Cut:
+def cut(before: np.ndarray, probability: np.ndarray, threshold: float, clean: tuple[int, int, float]) -> Cut:
     """Threshold a refined probability, clean it, and list what changed.
 
-    ``before`` is bool [H, W]; ``probability`` uint16 [H, W], 0..65535 for 0..1. The same arguments give the same cut,
+    ``before`` is bool [H, W]; ``probability`` uint16 [H, W], 0..65535 for 0..1; ``clean`` is ``remove_below``,
+    ``fill_below`` (pixels) and ``fill_share`` of the request. The same arguments give the same cut,
     so a threshold chosen later equals one chosen at first.
     """
     from models.metrics.overlap import dice
     from models.topology.repairs import tidy
 
-    mask = tidy(probability >= round(threshold * FULL), remove_below, fill_share)
+    remove_below, fill_below, fill_share = clean
+    mask = tidy(probability >= round(threshold * FULL), remove_below, fill_share, least=fill_below)
     rows, codes = list_changes(before, mask)
     return Cut(mask, codes, rows, betti(before), betti(mask), float(dice(mask, before)), int((mask != before).sum()))
+
+
+def cleaning(request: RefineRequest | ThresholdRequest) -> tuple[int, int, float]:
+    """What :func:`cut` takes as ``clean``."""
+    return request.remove_below, request.fill_below, request.fill_share
 
 
 def list_changes(before: np.ndarray, after: np.ndarray) -> tuple[tuple[ChangeRow, ...], np.ndarray]:

@@ -20,7 +20,7 @@ from backend.services.topology import (
     ThresholdResult,
 )
 from backend.services.topology_compare import betti, compare
-from backend.services.topology_cut import LISTED_CHANGES, Keeper, cut, quantise, read_pair
+from backend.services.topology_cut import LISTED_CHANGES, Keeper, cleaning, cut, quantise, read_pair
 from backend.services.topology_input import InputMap, interpret, require_two_sides
 from backend.services.topology_read import read_map
 from backend.services.topology_render import preview_png
@@ -47,7 +47,7 @@ def run_refine(request: RefineRequest, ctx: JobContext) -> RefineResult:
     probability = quantise(refined)
 
     ctx.progress(1, 1, "Comparing with simple repairs")
-    result = cut(before, probability, request.threshold, request.remove_below, request.fill_share)
+    result = cut(before, probability, request.threshold, cleaning(request))
     ctx.check_cancelled()
     rows = compare(
         given.probability, before, result.mask, request.compare, soft=given.kind == "probability", truth=truth
@@ -93,7 +93,7 @@ def run_threshold(request: ThresholdRequest, ctx: JobContext) -> ThresholdResult
     check_thresholds(request)
     made = ctx.view(request.probability)
     before, probability = read_pair(ctx.open(request.before), ctx.open(request.probability))
-    result = cut(before, probability, request.threshold, request.remove_below, request.fill_share)
+    result = cut(before, probability, request.threshold, cleaning(request))
     parents = (request.probability, request.before)
     keeper = Keeper(ctx, made.synthetic, parents, dict(made.provenance.weights), request.seed)
     mask_id, map_id, table_id = keeper.cut(result, f"-{request.threshold:.2f}")
@@ -122,7 +122,7 @@ def check_thresholds(request: RefineRequest | ThresholdRequest) -> None:
                 "It is compared with probabilities, which lie between 0 and 1.",
                 "Choose one in between, such as 0.5.",
             )
-    if request.remove_below < 0 or request.fill_share < 0:
+    if min(cleaning(request)) < 0:
         raise UserError("A size below zero cannot be used.", "", "Set it to 0 to switch the cleaning off.")
 
 

@@ -26,7 +26,7 @@ from backend.services.topology import (
     SimpleRepairs,
 )
 from backend.services.topology_compare import SIMPLE, compare, measure
-from backend.services.topology_cut import LISTED_CHANGES, Cut, cut, read_pair
+from backend.services.topology_cut import LISTED_CHANGES, Cut, cleaning, cut, read_pair
 from backend.services.topology_input import Contents, Reading, describe
 from backend.services.topology_read import read_map
 from backend.services.topology_render import BY_KIND, KINDS, png_bytes
@@ -39,6 +39,7 @@ LAYERS = ("before", "after", "kinds")
 LARGEST_LAYER = 16_000_000  # pixels sent to the page; a larger mask is shown at a half, a third …
 LIMITS = {
     "remove_below": (0, 100_000, 1, "px"),
+    "fill_below": (0, 100_000, 1, "px"),
     "fill_share": (0, 10, 0.05, "× median hole"),
     "closing_radius": (0, 25, 1, "px"),
     "hysteresis_low": (0.01, 0.99, 0.01, ""),
@@ -46,7 +47,8 @@ LIMITS = {
 }
 WORDS = {
     "remove_below": "pieces below",
-    "fill_share": "holes below",
+    "fill_below": "holes below",
+    "fill_share": "and below",
     "closing_radius": "radius",
     "hysteresis_low": "low",
     "hysteresis_high": "high",
@@ -251,7 +253,10 @@ def _row(row: ComparisonRow, tune: SimpleRepairs, request: RefineRequest) -> dic
 
 def _cleaning(request: RefineRequest) -> str:
     """The same cleaning as the last simple repair follows the network, so it is stated beside it."""
-    return f"then pieces below {request.remove_below} px, holes below {request.fill_share:g} × median hole"
+    return (
+        f"then pieces below {request.remove_below} px, holes below {request.fill_below} px "
+        f"and below {request.fill_share:g} × median hole"
+    )
 
 
 def _comparison(
@@ -269,7 +274,7 @@ def _comparison(
 
 
 def _cut(runtime: Runtime, request: RefineRequest, result: RefineResult, threshold: float) -> Cut:
-    return _cached_cut(*_paths(runtime, result), threshold, request.remove_below, request.fill_share)
+    return _cached_cut(*_paths(runtime, result), threshold, cleaning(request))
 
 
 def _paths(runtime: Runtime, result: RefineResult) -> tuple[Path, Path]:
@@ -282,8 +287,8 @@ def _pair(before: Path, probability: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 @lru_cache(maxsize=4)
-def _cached_cut(before: Path, probability: Path, threshold: float, remove_below: int, fill_share: float) -> Cut:
-    return cut(*_pair(before, probability), threshold, remove_below, fill_share)
+def _cached_cut(before: Path, probability: Path, threshold: float, clean: tuple[int, int, float]) -> Cut:
+    return cut(*_pair(before, probability), threshold, clean)
 
 
 @lru_cache(maxsize=1)

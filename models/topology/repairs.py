@@ -31,22 +31,31 @@ def remove_small(mask: np.ndarray, size: float, connectivity: Connectivity = "fu
     return keep[labels]
 
 
-def fill_small_holes(mask: np.ndarray, share: float = 0.15, connectivity: Connectivity = "full") -> np.ndarray:
-    """Fill holes smaller than ``share`` × the median hole: bounded background components that are out of scale."""
+def fill_small_holes(
+    mask: np.ndarray, share: float = 0.15, connectivity: Connectivity = "full", *, least: float = 0
+) -> np.ndarray:
+    """Fill holes (bounded background components) that are out of scale.
+
+    Those of fewer than ``least`` pixels go whatever the others are like: a crowd of pinholes would pull the median
+    down to itself. Then those smaller than ``share`` × the median of the rest, where more than one is left.
+    """
     mask = np.asarray(mask, bool)
     labels, count = label(~np.pad(mask, 1), dual(connectivity))
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
-    if count < 3:
-        return mask.copy()
-    small = sizes < share * np.median(sizes[2:])
+    small = sizes < least
     small[:2] = False
+    rest = sizes[2:][~small[2:]]
+    if len(rest) > 1:
+        small[2:] |= sizes[2:] < share * np.median(rest)
     inner = (slice(1, -1),) * mask.ndim
     return mask | small[labels[inner]]
 
 
-def tidy(mask: np.ndarray, size: float, share: float = 0.15, connectivity: Connectivity = "full") -> np.ndarray:
+def tidy(
+    mask: np.ndarray, size: float, share: float = 0.15, connectivity: Connectivity = "full", *, least: float = 0
+) -> np.ndarray:
     """:func:`remove_small`, then :func:`fill_small_holes`: the strongest trivial repair, and our post-processing."""
-    return fill_small_holes(remove_small(mask, size, connectivity), share, connectivity)
+    return fill_small_holes(remove_small(mask, size, connectivity), share, connectivity, least=least)
 
 
 def closing(mask: np.ndarray, radius: int) -> np.ndarray:

@@ -161,9 +161,9 @@ def test_simple_repairs_stand_beside_ours_and_can_be_tuned(runtime: Runtime, sto
     assert rows["input"].dice == 1
     assert rows["small"].betti.b0 < rows["input"].betti.b0
     assert rows["refined"].betti == result.after_betti
-    tuned = view(runtime, job.id, None, SimpleRepairs(remove_below=0, closing_radius=0))
+    tuned = view(runtime, job.id, None, SimpleRepairs(remove_below=0, fill_below=0, fill_share=0, closing_radius=0))
     by_name = {row["name"]: row["cells"] for row in tuned["table"]["rows"]}
-    assert by_name["small"] == by_name["closing"] == by_name["input"]
+    assert by_name["small"] == by_name["closing"] == by_name["fillholes"] == by_name["input"]
     with pytest.raises(UserError, match="out of range"):
         view(runtime, job.id, None, SimpleRepairs(closing_radius=900))
 
@@ -259,3 +259,17 @@ def test_importing_the_service_loads_nothing_heavy():
         "import sys, backend.services.topology; print([m for m in ('torch','scipy','numpy','cv2') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_pinholes_are_filled_even_where_they_are_the_usual_hole():
+    from models.metrics.betti import betti_numbers
+    from models.topology.repairs import tidy
+
+    solid = np.zeros((96, 96), bool)
+    solid[10:86, 10:86] = True
+    solid[30:60, 30:60] = False
+    pierced = solid.copy()
+    pierced[14:28:4, 14:80:4] = False
+    assert betti_numbers(pierced)[1] > 60
+    assert np.array_equal(tidy(pierced, 64, 0.15, least=32), solid)
+    assert not np.array_equal(tidy(pierced, 64, 0.15), solid)
