@@ -161,7 +161,8 @@ def _hulls(candidate: np.ndarray, least: float, margin: int) -> np.ndarray | Non
     """Convex hulls of the large connected areas of a bool [H, W].
 
     An area is large when it covers ``least`` of the frame; others join it from a twentieth of the largest and 0.8 % of
-    the frame. ``margin`` widens the result, in pixels. ``None`` without a large one.
+    the frame. None counts that is lower or narrower than a tenth of the frame, or less than two fifths filled.
+    ``margin`` widens the result, in pixels. ``None`` without a large one.
     """
     import cv2
 
@@ -179,8 +180,15 @@ def _hulls(candidate: np.ndarray, least: float, margin: int) -> np.ndarray | Non
         return None
     result = np.zeros((height, width), np.uint8)
     for index in np.flatnonzero(areas >= max(0.05 * areas.max(), 0.008 * height * width)) + 1:
+        # A line of print can be long and dense, but never this high; a block of lines has gaps between them.
+        if stats[index, cv2.CC_STAT_HEIGHT] < 0.09 * height or stats[index, cv2.CC_STAT_WIDTH] < 0.09 * width:
+            continue
         contours, _ = cv2.findContours((labels == index).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        cv2.fillConvexPoly(result, cv2.convexHull(np.concatenate(contours)), 1)
+        hull = cv2.fillConvexPoly(np.zeros_like(result), cv2.convexHull(np.concatenate(contours)), 1)
+        if np.count_nonzero(candidate & (hull > 0)) >= 0.4 * np.count_nonzero(hull):
+            result |= hull
+    if not result.any():
+        return None
     if margin:
         result = cv2.dilate(result, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1, 2 * margin + 1)))
     return result.astype(bool)
