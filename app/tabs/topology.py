@@ -85,7 +85,7 @@ def build(runtime: Runtime, shell: Shell) -> None:
                     FILL_BELOW, label="Then fill holes below, px", minimum=0, precision=0, info="0 fills none"
                 )
                 fill_share = gr.Number(
-                    FILL_SHARE, label="and holes below, × median hole", minimum=0, step=0.05, info="0 fills none"
+                    FILL_SHARE, label="Then fill holes below, × median hole", minimum=0, step=0.05, info="0 fills none"
                 )
             truth = shell.upload(
                 "True mask of the same image, if there is one",
