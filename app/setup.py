@@ -287,7 +287,7 @@ def one_at_a_time(path: Path) -> Iterator[None]:
 
 
 def _lock(handle: int, *, wait: bool) -> None:
-    if os.name == "nt":
+    if sys.platform == "win32":
         import msvcrt
 
         while True:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from backend.errors import UserError
 from backend.settings import MIB, Settings
@@ -238,7 +238,9 @@ class Weights:
                 "Use the version of the program that they were trained with, or train them again.",
             ) from None
         module = module.to(device).eval().requires_grad_(False)
-        return torch.compile(module) if self._settings.compile_models else module
+        if self._settings.compile_models:
+            return cast("nn.Module", torch.compile(module))
+        return module
 
     def _keep(self, key: tuple[str, str, str], weight: WeightFile, module: nn.Module, device: str) -> None:
         size = sum(tensor.numel() * tensor.element_size() for tensor in (*module.parameters(), *module.buffers()))
