@@ -69,8 +69,11 @@ async def image(request: Request, artifact_id: str, frame: int = 0, side: int = 
     path = await found(runtime_of(request).artifacts.path, view.id)
     from app.routes.display import display_png
 
+    slide = "slide" in (view.kind, view.properties.get("kind"))
+    side = max(64, min(side, 4096))
+    settings = runtime_of(request).settings
     png = await run_in_threadpool(
-        display_png, path, view.media_type, runtime_of(request).settings, frame, max(64, min(side, 4096))
+        lambda: display_png(path, view.media_type, settings, slide=slide, frame=frame, side=side)
     )
     return Response(png, media_type="image/png")
 

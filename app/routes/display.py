@@ -14,15 +14,18 @@ if TYPE_CHECKING:
     from backend.settings import Settings
 
 
-def display_png(path: Path, media_type: str, settings: Settings, frame: int = 0, side: int = 2048) -> bytes:
+def display_png(
+    path: Path, media_type: str, settings: Settings, *, slide: bool = False, frame: int = 0, side: int = 2048
+) -> bytes:
     """PNG, grey or RGB, 8 bit, at most ``side`` pixels a side; smaller pictures keep every pixel.
 
-    ``frame`` counts frames of a clip, slices of a DICOM volume or axial slices of a NIfTI volume from its middle for
-    -1. Raises ``UserError`` when the file is damaged, or holds nothing to look at.
+    A ``slide`` shows its overview. ``frame`` counts frames of a clip, slices of a DICOM volume or axial slices of a
+    NIfTI volume from 0; -1 is the middle one. Raises ``UserError`` when the file is damaged, or has nothing to look at.
     """
     import cv2
 
-    pixels = _frame(path, media_type, Limits.from_settings(settings), frame)
+    limits = Limits.from_settings(settings)
+    pixels = _overview(path, limits) if slide else _frame(path, media_type, limits, frame)
     height, width = pixels.shape[:2]
     if max(height, width) > side:
         scale = side / max(height, width)
@@ -55,14 +58,16 @@ def _frame(path: Path, media_type: str, limits: Limits, frame: int) -> np.ndarra
     )
 
 
+def _overview(path: Path, limits: Limits) -> np.ndarray:
+    from backend.media.slides import open_slide
+
+    with open_slide(path, limits) as slide:
+        return slide.to_srgb(slide.thumbnail(2048))
+
+
 def _picture(path: Path, limits: Limits) -> np.ndarray:
     from backend.media.images import read_image, to_rgb8
 
-    if path.suffix.lower() in (".svs", ".ndpi", ".scn", ".mrxs", ".bif") or path.name.lower().endswith(".ome.tiff"):
-        from backend.media.slides import open_slide
-
-        with open_slide(path, limits) as slide:
-            return slide.to_srgb(slide.thumbnail(2048))
     pixels = read_image(path, limits)
     return pixels if pixels.ndim == 2 and pixels.dtype == "uint8" else to_rgb8(pixels)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from fastapi import APIRouter, Request
@@ -34,7 +34,7 @@ WRITE_BYTES = 4 * MIB  # written from a worker thread in pieces of this size, so
 
 @router.post("/api/uploads")
 async def upload(request: Request) -> JSONResponse:
-    """Take one file. Answers 201 with ``{id, kind, media_type, size, notes, properties}``, or 4xx with sentences."""
+    """Take one file. Answers 201 and ``{id, kind, summary, media_type, size, notes, properties}``, or 4xx and why."""
     runtime = runtime_of(request)
     filename = Path(unquote(request.headers.get("x-file-name", ""))).name or "upload"
     # The sender may go away at any moment: the folder is removed whichever way the block is left.
@@ -93,12 +93,38 @@ def _accept(runtime: Runtime, body: Path, filename: str) -> ArtifactView:
 def _answer(view: ArtifactView) -> dict[str, object]:
     properties = dict(view.properties)
     notes = list(properties.pop("notes", ()))
-    kind = properties.get("kind", view.kind)
+    kind = str(properties.get("kind", view.kind))
     return {
         "id": view.id,
         "kind": kind,
+        "summary": summary(kind, properties),
         "media_type": view.media_type,
         "size": view.size,
         "notes": notes,
         "properties": properties,
     }
+
+
+def summary(kind: str, properties: dict[str, Any]) -> str:
+    """What arrived, in the field's terms: ``DICOM US clip, 30 frames, 320×240 px, 0.51 mm/px``."""
+    name = {"slide": "whole slide", "arrays": "arrays"}.get(kind, kind)
+    if kind == "dicom":
+        name = " ".join(filter(None, ("DICOM", properties.get("modality"), properties.get("content"))))
+    parts = [name]
+    if properties.get("frames", 1) > 1:
+        noun = "slices" if properties.get("content") == "volume" else "frames"
+        parts.append(f"{properties['frames']} {noun}")
+    if "shape" in properties:
+        parts.append("×".join(str(length) for length in properties["shape"]))
+    elif "rows" in properties and "columns" in properties:
+        parts.append(f"{properties['columns']}×{properties['rows']} px")
+    if properties.get("mpp"):
+        parts.append(f"{properties['mpp'][0]:.3g} µm/px")
+    elif properties.get("spacing_mm"):
+        spacing = properties["spacing_mm"]
+        unit = "mm/px" if len(spacing) == 2 else "mm"
+        same = len({f"{value:.3g}" for value in spacing}) == 1
+        parts.append(f"{spacing[0]:.3g} {unit}" if same else "×".join(f"{value:.3g}" for value in spacing) + f" {unit}")
+    if properties.get("objective_power"):
+        parts.append(f"×{properties['objective_power']:g}")
+    return ", ".join(parts)

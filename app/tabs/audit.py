@@ -38,7 +38,7 @@ HEADS = ("#", "Time (UTC)", "Actor", "Action", "Subject", "Reason")
 def build(runtime: Runtime, shell: Shell) -> None:
     """Lay out the tab."""
     html(INTRO)
-    with gr.Row(equal_height=True, elem_classes="ss-bar"):
+    with gr.Row(equal_height=False, elem_classes="ss-bar"):
         text = gr.Textbox(label="Text", placeholder="anywhere in the event", scale=3, min_width=140)
         actor = gr.Textbox(label="Actor", scale=2, min_width=110)
         action = gr.Dropdown([ANY], value=ANY, label="Action", scale=2, min_width=140)
@@ -57,12 +57,11 @@ def build(runtime: Runtime, shell: Shell) -> None:
                 newer = gr.Button("Newer", size="sm", min_width=90, scale=0)
                 older = gr.Button("Older", size="sm", min_width=90, scale=0)
         with gr.Column(scale=2, min_width=340):
-            with gr.Group(elem_classes="ss-verify"):
-                head = gr.Textbox(
-                    label="Head hash kept elsewhere (optional)",
-                    placeholder="64 hexadecimal digits: also finds a tail that was cut off",
-                )
-                verify = gr.Button("Verify now", variant="primary")
+            head = gr.Textbox(
+                label="Head hash kept elsewhere (optional)",
+                placeholder="64 hexadecimal digits: also finds a tail that was cut off",
+            )
+            verify = gr.Button("Verify now", variant="primary")
             verdict = html()
             html(EXPORT)
             detail = html('<p class="ss-empty">Choose an event to see it whole.</p>')

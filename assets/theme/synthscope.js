@@ -19,19 +19,32 @@ function selectTab(name) {
   tabButtons().find((button) => nameOf(button) === name)?.click();
 }
 
+// Each tab keeps what it put into the URL (a job, a slide, a place in it) while others are looked at.
+const places = {};
+let current = null;
+
 function rememberTab() {
   const name = nameOf(tabButtons().find((button) => button.getAttribute("aria-selected") === "true"));
-  if (!name || name === (params().get("tab") ?? "home")) return;
-  const query = new URLSearchParams();
-  if (name !== "home") query.set("tab", name);
-  history.replaceState(history.state, "", query.size ? `?${query}` : location.pathname);
+  if (!name || name === current) return;
+  if (current === null) {
+    current = name;
+    if ((params().get("tab") ?? "home") === name) return;
+  } else {
+    places[current] = location.search + location.hash;
+    current = name;
+  }
+  history.replaceState(history.state, "", location.pathname + (places[name] ?? (name === "home" ? "" : `?tab=${name}`)));
 }
 
 new MutationObserver(rememberTab).observe(document.documentElement, {
-  subtree: true,
-  attributes: true,
-  attributeFilter: ["aria-selected"],
+  subtree: true, attributes: true, attributeFilter: ["aria-selected"],
 });
+// The first tab is drawn already selected, which changes no attribute.
+const untilDrawn = new MutationObserver(() => {
+  rememberTab();
+  if (current !== null) untilDrawn.disconnect();
+});
+untilDrawn.observe(document.documentElement, { subtree: true, childList: true });
 
 function toggleShortcuts(open) {
   const dialog = document.getElementById("ss-shortcuts");

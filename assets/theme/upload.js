@@ -74,7 +74,7 @@ class Upload extends Part {
       : null;
     this.show(element("div", { class: "panel", "data-state": "done" },
       element("div", { class: "row" },
-        element("span", { class: "text", role: "status" }, `Ready: ${answer.kind}, ${sizeText(answer.size)}`),
+        element("span", { class: "text", role: "status" }, `Ready: ${answer.summary}, ${sizeText(answer.size)}`),
         element("button", { type: "button", class: "button", onclick: () => this.clear() }, "Choose another")),
       notes));
     fill(this.getAttribute("into"), answer.id);

@@ -19,6 +19,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from pydicom.data import get_testdata_file
 
+from app.routes.uploads import summary
 from app.server import create_app
 from backend.runtime import Runtime
 from backend.settings import MIB, Settings
@@ -60,12 +61,41 @@ def test_a_picture_is_stored_under_an_opaque_id(client: TestClient, runtime: Run
     assert answer.status_code == 201, answer.text
     told = answer.json()
     assert told["kind"] == "image"
+    assert told["summary"] == "image, 64×48 px"
     view = runtime.artifacts.view(told["id"])
     assert (view.kind, view.media_type, view.synthetic) == ("upload", "image/png", False)
     assert np.asarray(Image.open(runtime.artifacts.path(view.id))).shape == (48, 64)
     everything = [view, *runtime.audit.events(), answer.text]
     assert "Anna" not in str(everything)
     assert left_over(runtime.settings.home) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "properties", "told"),
+    [
+        (
+            "dicom",
+            {
+                "modality": "US",
+                "content": "clip",
+                "frames": 30,
+                "rows": 240,
+                "columns": 320,
+                "spacing_mm": [0.51, 0.51],
+            },
+            "DICOM US clip, 9 frames, 320×240 px, 0.51 mm/px",
+        ),
+        (
+            "slide",
+            {"rows": 2, "columns": 3, "mpp": [0.499, 0.499], "objective_power": 20.0},
+            "whole slide, 3×2 px, 0.499 µm/px, ×20",
+        ),
+        ("volume", {"shape": [182, 218, 90], "spacing_mm": [1.0, 1.0, 2.0]}, "volume, 182×218×90, 1×1×2 mm"),
+        ("arrays", {}, "arrays"),
+    ],
+)
+def test_what_arrived_is_told_in_the_fields_terms(kind: str, properties: dict[str, object], told: str) -> None:
+    assert summary(kind, properties) == told
 
 
 def test_a_scan_loses_its_patient_on_arrival(client: TestClient, runtime: Runtime) -> None:

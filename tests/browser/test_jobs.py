@@ -83,6 +83,17 @@ def test_a_finished_job_comes_back_by_its_address(toy: Page) -> None:
     expect(toy.get_by_text("took 2 steps")).to_be_visible()
 
 
+def test_the_address_of_the_job_is_there_again_after_a_look_at_another_tab(toy: Page) -> None:
+    start(toy, steps=2)
+    expect(toy.get_by_text("took 2 steps")).to_be_visible()
+    url = toy.url
+    toy.get_by_role("tab", name="Audit").click()
+    toy.wait_for_url("**/?tab=audit")
+    toy.get_by_role("tab", name="Toy").click()
+    toy.wait_for_url(url)
+    expect(toy.get_by_text("took 2 steps")).to_be_visible()
+
+
 def test_cancel_keeps_the_last_preview_and_shows_no_result(toy: Page, folder: Path) -> None:
     (folder / "go-0").touch()
     start(toy, folder, steps=4)

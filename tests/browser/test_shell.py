@@ -48,6 +48,7 @@ def test_selecting_a_tab_writes_the_url_and_loading_the_url_selects_it(page: Pag
 def test_an_unknown_tab_in_the_url_opens_home(page: Page, server: Server) -> None:
     page.goto(f"{server.url}/?tab=nothing&job=nothing")
     expect(page.get_by_role("tab", name="Home")).to_have_attribute("aria-selected", "true")
+    page.wait_for_url(f"{server.url}/")
 
 
 def test_light_and_dark_are_kept_over_a_reload(page: Page) -> None:
