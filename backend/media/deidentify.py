@@ -11,7 +11,6 @@ import hashlib
 import logging
 import re
 import secrets
-import warnings
 from typing import TYPE_CHECKING
 
 from backend.media.deidentify_table import PROFILE
@@ -81,9 +80,7 @@ def deidentify(dataset: FileDataset, identities: Identities, *, pixels_cleaned: 
     words = _identifying_words(dataset)
     counts = {"removed": 0, "private": 0, "overlays": 0}
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            _walk(dataset, identities, words, counts)
+        _walk(dataset, identities, words, counts)
     except RecursionError:
         raise damaged("Its elements are nested without end.") from None
     dataset.PatientIdentityRemoved = "YES"

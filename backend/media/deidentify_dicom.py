@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,9 +56,7 @@ def clean_dicom(path: Path, target: Path, identities: Identities, limits: Limits
 def write_dataset(dataset: FileDataset, target: Path) -> None:
     """Write a data set as a DICOM file. Raises ``UserError`` when its elements cannot be written."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            dataset.save_as(target, enforce_file_format=True)
+        dataset.save_as(target, enforce_file_format=True)
     except OSError:
         raise
     except Exception as error:
@@ -116,9 +113,7 @@ def _replace_pixels(dataset: FileDataset, image: DicomImage, masked: Masked, lim
     _drop(dataset, "ExtendedOffsetTable", "ExtendedOffsetTableLengths", "FloatPixelData", "DoubleFloatPixelData")
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     if whole_number(dataset, "BitsAllocated") <= 16:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            dataset.compress(JPEGLSLossless, pixels, encoding_plugin="pyjpegls", generate_instance_uid=False)
+        dataset.compress(JPEGLSLossless, pixels, encoding_plugin="pyjpegls", generate_instance_uid=False)
     else:
         dataset.PixelData = pixels.tobytes()
 

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
+
+import numpy as np
 
 from backend.errors import UserError
 
 PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 PNG_KEPT = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"sBIT", b"pHYs", b"bKGD"}
+GIF_IMAGE = 0x2C
 BROKEN = UserError("The picture cannot be read.", "Its data is damaged or cut off.", "Export it again and retry.")
 
 
@@ -146,30 +150,41 @@ def _orientation(tiff: bytes) -> int:
 
 def strip_gif(data: bytes) -> tuple[bytes, bool]:
     """A GIF without comments, plain texts and foreign application blocks (that for looping stays)."""
-    if data[:6] not in (b"GIF87a", b"GIF89a") or len(data) < 14:
-        raise BROKEN
-    at = 13 + (3 << ((data[10] & 7) + 1) if data[10] & 0x80 else 0)
-    kept, removed = [data[:at]], False
-    while at < len(data):
-        start = at
-        if data[at] == 0x3B:
-            kept.append(b";")
-            return b"".join(kept), removed or at + 1 < len(data)
-        if data[at] == 0x2C and at + 11 <= len(data):
-            flags = data[at + 9]
-            at = _blocks_end(data, at + 11 + (3 << ((flags & 7) + 1) if flags & 0x80 else 0))
-            kept.append(data[start:at])
-            continue
-        if data[at] != 0x21 or at + 3 > len(data):
-            raise BROKEN
-        label = data[at + 1]
-        looping = label == 0xFF and data[at + 3 : at + 14] in (b"NETSCAPE2.0", b"ANIMEXTS1.0")
-        at = _blocks_end(data, at + 2)
-        if label == 0xF9 or looping:
+    kept, removed, at = [data[: _gif_start(data)]], False, 0
+    for label, start, at in _gif_blocks(data):
+        looping = label == 0xFF and data[start + 3 : start + 14] in (b"NETSCAPE2.0", b"ANIMEXTS1.0")
+        if label in (GIF_IMAGE, 0xF9) or looping:
             kept.append(data[start:at])
         else:
             removed = True
-    return b"".join(kept) + b";", removed
+    return b"".join(kept) + b";", removed or data[at : at + 2] not in (b";", b"")
+
+
+def count_gif_images(data: bytes) -> int:
+    """How many pictures a GIF holds. Raises ``UserError`` when its blocks cannot be followed."""
+    return sum(label == GIF_IMAGE for label, _, _ in _gif_blocks(data))
+
+
+def _gif_start(data: bytes) -> int:
+    if data[:6] not in (b"GIF87a", b"GIF89a") or len(data) < 14:
+        raise BROKEN
+    return 13 + (3 << ((data[10] & 7) + 1) if data[10] & 0x80 else 0)
+
+
+def _gif_blocks(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """(kind, start, end) of each block: :data:`GIF_IMAGE`, or the label of an extension."""
+    at = _gif_start(data)
+    while at < len(data) and data[at] != 0x3B:
+        start = at
+        if data[at] == GIF_IMAGE and at + 11 <= len(data):
+            flags = data[at + 9]
+            at = _blocks_end(data, at + 11 + (3 << ((flags & 7) + 1) if flags & 0x80 else 0))
+            yield GIF_IMAGE, start, at
+        elif data[at] == 0x21 and at + 3 <= len(data):
+            at = _blocks_end(data, at + 2)
+            yield data[start + 1], start, at
+        else:
+            raise BROKEN
 
 
 def _blocks_end(data: bytes, at: int) -> int:
@@ -180,13 +195,11 @@ def _blocks_end(data: bytes, at: int) -> int:
     return at + 1
 
 
-def write_plain(path: Path, pixels, format_: str) -> str:
+def write_plain(path: Path, pixels: np.ndarray, format_: str) -> str:
     """Write pixels [H, W], [H, W, 3] or [H, W, 4] anew and lossless; returns the suffix that was used.
 
     PNG where it can hold them (uint8, and uint16 in grey), else TIFF with deflate and nothing but what shows it.
     """
-    import numpy as np
-
     if format_ != "tiff" and (pixels.dtype == np.uint8 or (pixels.dtype == np.uint16 and pixels.ndim == 2)):
         from PIL import Image
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from backend.errors import UserError
 from backend.media.burned_in import DARK, Masked, mask_burned_in
-from backend.media.deidentify_images import strip_gif, write_plain
+from backend.media.deidentify_images import strip_gif
 from backend.media.intake import Intake
 from backend.media.limits import Limits
 from backend.media.sniff import Sniffed
@@ -23,7 +23,7 @@ def clean_clip(source: Path, kind: Sniffed, scratch: Path, limits: Limits) -> In
     """Open a clip for real and write it without metadata.
 
     Frames are copied as they are compressed, unless the clip is an ultrasound sector with something printed around
-    it: then that is blanked and the clip coded anew as H.264. A GIF of one frame becomes a PNG. Raises ``UserError``.
+    it: then that is blanked and the clip coded anew as H.264. Raises ``UserError``.
     """
     from backend.media.video import read_clip
 
@@ -34,13 +34,6 @@ def clean_clip(source: Path, kind: Sniffed, scratch: Path, limits: Limits) -> In
         "columns": int(clip.frames.shape[2]),
         "fps": round(float(clip.fps), 4),
     }
-    if kind.format == "gif" and len(clip.frames) == 1:
-        from backend.media.images import read_image
-
-        pixels, target = read_image(source, limits), scratch / "clean.png"
-        suffix = write_plain(target, pixels, "png")
-        size = {"rows": pixels.shape[0], "columns": pixels.shape[1]}
-        return Intake(target, "image", "image/png", suffix, size, ("The picture was saved again as PNG.",))
     if looks_like_ultrasound(clip.frames):
         masked = mask_burned_in(clip.frames)
         if masked.sector.found and masked.blanked_pixels > 0.0005 * masked.mask.size:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import tempfile
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -167,9 +166,7 @@ def present(
 
     if photometric == "PALETTE COLOR":
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                colour = apply_color_lut(pixels, palette(dataset))
+            colour = apply_color_lut(pixels, palette(dataset))
         except Exception as error:
             from backend.media.dicom_open import damaged
 

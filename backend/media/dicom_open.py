@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# pydicom warns of odd values by quoting them, in the log and on the console: they may be a patient's name.
+logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
+warnings.filterwarnings("ignore", module=r"pydicom(\.|$)")
+
 DEFLATED = ("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.8.1")
 PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
@@ -54,17 +58,18 @@ def open_dataset(path: Path, limits: Limits, *, headers_only: bool = False) -> F
     file does not state it. Raises ``UserError`` when the file is empty, too large, damaged or a deflate bomb.
     """
     import pydicom
+    from pydicom import config
     from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
     limits.check_file(path)
     _check_deflate(path, limits)
+    # What is odd in a file is for its reader to judge; checking each value against its type would only make a noise.
+    config.settings.reading_validation_mode = config.IGNORE
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            dataset = pydicom.dcmread(path, force=True, stop_before_pixels=headers_only)
-            # Parsing is lazy: touching the first elements tells a file that only looks like DICOM.
-            meaningful = any(element.tag.group >= 0x0008 for element in dataset)
-            implicit, little = dataset.original_encoding
+        dataset = pydicom.dcmread(path, force=True, stop_before_pixels=headers_only)
+        # Parsing is lazy: touching the first elements tells a file that only looks like DICOM.
+        meaningful = any(element.tag.group >= 0x0008 for element in dataset)
+        implicit, little = dataset.original_encoding
     except (MemoryError, KeyboardInterrupt):
         raise
     except Exception as error:
@@ -103,12 +108,10 @@ def whole_number(dataset: Dataset, keyword: str, default: int | None = None) -> 
     """An integer element. Raises ``UserError`` when it is missing (and has no default) or not a number."""
     value = None
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            value = dataset.get(keyword)
-            if value is None or value == "":
-                value = default
-            return int(value)  # type: ignore[arg-type]
+        value = dataset.get(keyword)
+        if value is None or value == "":
+            value = default
+        return int(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError, AttributeError):
         pass
     except Exception as error:
@@ -122,13 +125,11 @@ def whole_number(dataset: Dataset, keyword: str, default: int | None = None) -> 
 def numbers(dataset: Dataset, keyword: str) -> tuple[float, ...]:
     """The numbers of an element, empty when it is absent or damaged: never an exception."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            value = dataset.get(keyword)
-            if value is None or value == "":
-                return ()
-            values = value if isinstance(value, (list, tuple)) or hasattr(value, "__iter__") else [value]
-            return tuple(float(item) for item in values)
+        value = dataset.get(keyword)
+        if value is None or value == "":
+            return ()
+        values = value if isinstance(value, (list, tuple)) or hasattr(value, "__iter__") else [value]
+        return tuple(float(item) for item in values)
     except Exception as error:
         log.debug("element %s refused: %s", keyword, type(error).__name__)
         return ()

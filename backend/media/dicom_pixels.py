@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import struct
-import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -75,11 +74,9 @@ def decode(dataset: Dataset, limits: Limits) -> np.ndarray:
         if syntax in LOSSLESS_JPEG:
             return _lossless_jpeg(dataset, pieces, shape)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            from pydicom.pixels import pixel_array
+        from pydicom.pixels import pixel_array
 
-            pixels = pixel_array(dataset, decoding_plugin=PLUGINS.get(syntax, ""))
+        pixels = pixel_array(dataset, decoding_plugin=PLUGINS.get(syntax, ""))
     except MemoryError:
         raise UserError("The image is too large for this machine.", "It does not fit into memory.", "") from None
     except NotImplementedError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,9 +26,7 @@ def modality_values(dataset: Dataset, pixels: np.ndarray) -> np.ndarray:
         from pydicom.pixels import apply_modality_lut
 
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                return np.asarray(apply_modality_lut(pixels, dataset))
+            return np.asarray(apply_modality_lut(pixels, dataset))
         except Exception as error:
             log.debug("modality lut refused: %s", type(error).__name__)
             raise damaged("Its table of grey values is broken.") from None

@@ -289,8 +289,11 @@ def _slide(source: Path, kind: Sniffed, scratch: Path, limits: Limits) -> Intake
 
 
 def _clip(source: Path, kind: Sniffed, scratch: Path, limits: Limits) -> Intake:
+    from backend.media.deidentify_images import count_gif_images
     from backend.media.deidentify_video import clean_clip
 
+    if kind.format == "gif" and count_gif_images(source.read_bytes()) == 1:
+        return _image(source, kind, scratch, limits)
     return clean_clip(source, kind, scratch, limits)
 
 

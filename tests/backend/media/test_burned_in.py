@@ -14,6 +14,8 @@ from backend.media.dicom import read_dicom, to_display
 from backend.media.limits import Limits
 from tests.backend.media.intake_samples import dicom_file
 
+# What pydicom and Pillow say of odd files; the application silences it, and pytest turns it on again.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 LIMITS = Limits()
 # Where the scanner's print stands in the clip of 240 × 320, read off by eye: rows, columns.
 PRINT = {
@@ -82,7 +84,11 @@ def test_the_large_clip_has_the_same_sector_at_twice_the_size() -> None:
         # Two views side by side below a bar with a hospital's name.
         ("gdcm-US-ALOKA-16.dcm", (250, 160), [(slice(0, 20), slice(0, 640)), (slice(440, 480), slice(0, 640))]),
         ("US1_UNCR.dcm", (200, 300), [(slice(0, 100), slice(0, 640)), (slice(350, 480), slice(0, 640))]),
-        ("JPGLosslessP14SV1_1s_1f_8b.dcm", (400, 500), [(slice(0, 100), slice(0, 1024)), (slice(720, 750), slice(880, 1024))]),
+        (
+            "JPGLosslessP14SV1_1s_1f_8b.dcm",
+            (400, 500),
+            [(slice(0, 100), slice(0, 1024)), (slice(720, 750), slice(880, 1024))],
+        ),
         ("OBXXXX1A.dcm", (100, 450), [(slice(0, 60), slice(0, 800)), (slice(60, 260), slice(0, 300))]),
         ("examples_palette.dcm", (100, 450), [(slice(0, 60), slice(0, 800)), (slice(60, 350), slice(0, 200))]),
     ],

@@ -33,6 +33,8 @@ from tests.backend.media.intake_samples import (
     make_volumes,
 )
 
+# What pydicom and Pillow say of odd files; the application silences it, and pytest turns it on again.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 LIMITS = Limits()
 
 
@@ -256,3 +258,28 @@ def test_volumes_lose_their_texts_and_keep_their_voxels(tmp_path: Path, name: st
 
 def test_the_dictionary_still_knows_what_the_table_calls_it() -> None:
     assert all(keyword_for_tag(tag_for_keyword(keyword)) == keyword for keyword in STANDARD)
+
+
+def test_odd_values_are_quoted_neither_in_the_log_nor_on_the_console(tmp_path: Path) -> None:
+    """pydicom would warn of a date, a UID and an over-long name by quoting them."""
+    import subprocess
+    import sys
+
+    path = tmp_path / "x.dcm"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        make_dicom(tmp_path).rename(path)
+    data = path.read_bytes()
+    uid = pydicom.dcmread(path).StudyInstanceUID.encode()
+    path.write_bytes(data.replace(uid, b"ZEBEDEE 1951".ljust(len(uid)), 1).replace(b"20040119", b"MAGDALEN"))
+    program = (
+        "import logging, sys; from pathlib import Path; logging.basicConfig(level=logging.DEBUG);"
+        "from backend.media.deidentify_dicom import clean_dicom; from backend.media.deidentify import Identities;"
+        "from backend.media.limits import Limits;"
+        "clean_dicom(Path(sys.argv[1]), Path(sys.argv[1] + '.clean'), Identities(), Limits())"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, check=True)
+    assert b"MAGDALEN" in path.read_bytes()
+    for text in (done.stdout, done.stderr, path.with_suffix(".dcm.clean").read_bytes()):
+        assert b"MAGDALEN" not in text
+        assert b"ZEBEDEE" not in text

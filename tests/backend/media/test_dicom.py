@@ -26,6 +26,8 @@ from backend.media.limits import Limits
 from tests.backend.media.intake_samples import dicom_file, dicom_files, make_series, ramp
 from tests.backend.media.real_files import check_sentence
 
+# What pydicom and Pillow say of odd files; the application silences it, and pytest turns it on again.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 LIMITS = Limits()
 
 
