@@ -47,7 +47,7 @@ bench: setup ## Run the benchmarks of the house and of every system that has one
 peers: setup ## Install the programs that benchmarks compare with into .venv-peers
 	@$(PYTHON) -m app.setup --peers
 
-train: setup ## Train the shipped weights again, by their committed recipes
+train: setup ## Train a refiner by the recipe of the shipped one, into the home folder
 	@$(IN) -m backend train topology
 
 clean: ## Remove caches; environments, weights and the home folder stay

@@ -79,6 +79,7 @@ def train(
             report = recipe.train(
                 request, progress=lambda fraction, note: bar.update(task, completed=fraction, description=note)
             )
+            bar.update(task, completed=1.0)
     except KeyboardInterrupt:
         err().print("Stopped. The same command goes on from here.")
         raise typer.Exit(130) from None
