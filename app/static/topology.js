@@ -2,12 +2,9 @@
 // <ss-topology job="JOB" keep="BOX"></ss-topology> asks /api/topology/JOB for numbers and layers, nothing else. Its page
 // lies in a shadow root, because Gradio patches the children of what it draws. BOX is filled to keep a threshold.
 import { api, fill } from "/static/theme/common.js";
+import { TopologyPictures } from "./topology_pictures.js";
+import { STYLE } from "./topology_style.js";
 
-const FOREGROUND = [154, 160, 166];
-const BACKGROUND = [20, 23, 26];
-const RING = 7; // screen pixels between a change and the ring around it, so that a one-pixel change is seen
-const MOST_RINGS = 150; // more would hide the picture; the list is sorted, so the weightiest have theirs
-const LARGEST_RING = 90; // screen pixels; what is that large needs no ring to be found
 const LISTED = 400; // rows of the list drawn at once; the table download has them all
 
 const STRINGS = {
@@ -15,77 +12,7 @@ const STRINGS = {
   b1: "β₁ counts the closed loops, that is, the holes",
 };
 
-// Colours come from the page's theme, so that light and dark need nothing here; the pictures are dark in both.
-const STYLE = `
-[hidden] { display: none !important; }
-:host { display: block; scroll-margin-top: 108px; color: var(--body-text-color); font-size: 14px; }
-p { margin: 2px 0; }
-.tr-summary { font-size: 15px; margin-bottom: 8px; }
-.tr-summary p:first-child { font-weight: 600; font-size: 16px; }
-.tr-tools { display: flex; flex-wrap: wrap; gap: 8px 14px; align-items: center; margin-bottom: 6px; }
-.tr-space { flex: 1; }
-.tr-slider { display: inline-flex; align-items: center; gap: 6px; }
-.tr-slider input { width: 130px; accent-color: var(--color-accent); }
-.tr-slider output { min-width: 2.4em; font-variant-numeric: tabular-nums; }
-.tr-button { border: 1px solid var(--border-color-primary); border-radius: 6px; padding: 3px 10px; cursor: pointer;
-  background: var(--button-secondary-background-fill); color: var(--button-secondary-text-color); }
-.tr-button:hover { background: var(--button-secondary-background-fill-hover); }
-.tr-button:focus-visible, .tr-list button:focus-visible, canvas:focus-visible {
-  outline: 2px solid var(--color-accent); outline-offset: 1px; }
-.tr-legend { display: flex; flex-wrap: wrap; gap: 4px 16px; margin-bottom: 8px; }
-.tr-legend label { display: inline-flex; align-items: center; gap: 5px; cursor: pointer; }
-.tr-swatch { display: inline-block; width: 12px; height: 12px; border-radius: 2px; flex: none;
-  border: 1px solid rgba(0, 0, 0, .55); }
-.tr-stage { display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr) 232px; gap: 10px; height: min(62vh, 520px); }
-.tr-stage figure { margin: 0; display: flex; flex-direction: column; min-height: 0; }
-.tr-stage figcaption { padding: 2px 0 4px; font-variant-numeric: tabular-nums; }
-.tr-stage figcaption b { font-weight: 600; text-decoration: underline dotted; text-underline-offset: 3px; cursor: help; }
-.tr-stage canvas { flex: 1; width: 100%; min-height: 0; background: #0b0d0f; border-radius: 6px; cursor: grab;
-  touch-action: none; display: block; }
-.tr-stage canvas:active { cursor: grabbing; }
-.tr-side { display: flex; flex-direction: column; min-height: 0; }
-.tr-list-title { padding: 2px 0 4px; color: var(--body-text-color-subdued); }
-.tr-list { list-style: none; margin: 0; padding: 0; overflow-y: auto; flex: 1; border: 1px solid var(--border-color-primary);
-  border-radius: 6px; background: var(--background-fill-primary); }
-.tr-list button { display: flex; width: 100%; gap: 7px; align-items: center; padding: 4px 8px; text-align: left; border: 0;
-  background: none; color: inherit; cursor: pointer; font-size: 13px; }
-.tr-list button:hover { background: var(--background-fill-secondary); }
-.tr-list button[aria-current="true"] { background: var(--color-accent-soft); font-weight: 600; }
-.tr-size { margin-left: auto; color: var(--body-text-color-subdued); font-variant-numeric: tabular-nums; white-space: nowrap; }
-.tr-note { margin: 8px 0; color: var(--body-text-color-subdued); }
-.tr-scroll { overflow-x: auto; }
-.tr-table h4 { margin: 10px 0 4px; font-size: 15px; }
-.tr-table table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-.tr-table th, .tr-table td { padding: 4px 10px; border-bottom: 1px solid var(--border-color-primary); text-align: right; }
-.tr-table th:first-child, .tr-table th:nth-child(2), .tr-table td:nth-child(2) { text-align: left; }
-.tr-table thead th { font-weight: 600; color: var(--body-text-color-subdued); }
-.tr-table tbody th { font-weight: 400; }
-.tr-table label { white-space: nowrap; }
-.tr-table .tr-ours > * { font-weight: 600; background: var(--background-fill-secondary); }
-.tr-table input { width: 5.2em; font: inherit; padding: 1px 4px; color: inherit; border-radius: 4px;
-  border: 1px solid var(--border-color-primary); background: var(--background-fill-primary); }
-.tr-problem { color: var(--ss-bad-text); }
-.tr-table .tr-ours > td:nth-child(2) { font-weight: 400; }
-.tr-table p { color: var(--body-text-color-subdued); }
-@media (max-width: 900px) { .tr-stage { grid-template-columns: 1fr 1fr; height: auto; }
-  .tr-stage canvas { aspect-ratio: 1; } .tr-side { grid-column: 1 / -1; max-height: 200px; } }
-`;
-
-const PAGE_STYLE = new CSSStyleSheet();
-PAGE_STYLE.replaceSync(`
-gradio-app .ss-topology-input { grid-template-columns: auto 1fr; gap: 14px; align-items: start; }
-gradio-app .ss-topology-input img { width: 72px; height: 72px; object-fit: contain; border-radius: 6px; background: #000; }
-gradio-app .ss-topology-input ul { margin: 4px 0 0; padding-left: 18px; list-style: disc; font-size: 13.5px;
-  color: var(--body-text-color-subdued); }
-gradio-app .ss-topology-help { display: block; }
-gradio-app .ss-topology-help summary { cursor: pointer; font-weight: 600; }
-gradio-app .ss-topology-help dl { display: grid; grid-template-columns: max-content minmax(0, 80ch); gap: 6px 18px;
-  margin-top: 8px; line-height: 1.5; }
-gradio-app .ss-topology-help dt { font-weight: 600; }
-`);
-document.adoptedStyleSheets.push(PAGE_STYLE);
-
-class TopologyResult extends HTMLElement {
+class TopologyResult extends TopologyPictures {
   static observedAttributes = ["job"];
 
   connectedCallback() {
@@ -268,51 +195,6 @@ class TopologyResult extends HTMLElement {
     this.resize();
   }
 
-  async fetchLayer(url) {
-    const answer = await fetch(url);
-    if (!answer.ok) throw new Error("A picture of the result could not be loaded.");
-    const bitmap = await createImageBitmap(await answer.blob(), { colorSpaceConversion: "none" });
-    const canvas = document.createElement("canvas");
-    canvas.width = bitmap.width;
-    canvas.height = bitmap.height;
-    const context = canvas.getContext("2d", { willReadFrequently: true });
-    context.drawImage(bitmap, 0, 0);
-    const values = context.getImageData(0, 0, canvas.width, canvas.height).data;
-    return { canvas, context, values, width: canvas.width, height: canvas.height };
-  }
-
-  paintBase(name) {
-    const image = this.images[name];
-    if (image.painted) return;
-    const picture = image.context.createImageData(image.width, image.height);
-    for (let at = 0; at < picture.data.length; at += 4) {
-      const colour = image.values[at] > 127 ? FOREGROUND : BACKGROUND;
-      picture.data[at] = colour[0];
-      picture.data[at + 1] = colour[1];
-      picture.data[at + 2] = colour[2];
-      picture.data[at + 3] = 255;
-    }
-    image.context.putImageData(picture, 0, 0);
-    image.painted = true;
-  }
-
-  // The layer holds one small code a kind; recolouring here lets a kind be switched off without asking again.
-  paintKinds() {
-    const image = this.images.kinds;
-    const colours = {};
-    for (const kind of this.data.kinds) if (!this.hidden_kinds.has(kind.kind)) colours[kind.code] = rgb(kind.colour);
-    const picture = image.context.createImageData(image.width, image.height);
-    for (let at = 0; at < picture.data.length; at += 4) {
-      const colour = colours[image.values[at]];
-      if (!colour) continue;
-      picture.data[at] = colour[0];
-      picture.data[at + 1] = colour[1];
-      picture.data[at + 2] = colour[2];
-      picture.data[at + 3] = 255;
-    }
-    image.context.putImageData(picture, 0, 0);
-  }
-
   // ---- text ---------------------------------------------------------------------------------------------------
 
   fillText() {
@@ -413,150 +295,6 @@ class TopologyResult extends HTMLElement {
     this.wanted = Number(this.root.querySelector(".tr-threshold").value);
     if (!this.busy) this.followThreshold();
   }
-
-  // ---- picture ------------------------------------------------------------------------------------------------
-
-  resize() {
-    const ratio = window.devicePixelRatio || 1;
-    for (const { canvas } of this.panes) {
-      const box = canvas.getBoundingClientRect();
-      canvas.width = Math.max(1, Math.round(box.width * ratio));
-      canvas.height = Math.max(1, Math.round(box.height * ratio));
-    }
-    if (this.data && !this.zoomed) this.fit();
-    else this.draw();
-  }
-
-  size() {
-    const box = this.panes[0].canvas.getBoundingClientRect();
-    return [box.width, box.height];
-  }
-
-  fit() {
-    if (!this.data) return;
-    const [width, height] = this.size();
-    if (!width) return;
-    const scale = Math.min(width / this.data.width, height / this.data.height);
-    this.view = { scale, x: (width - this.data.width * scale) / 2, y: (height - this.data.height * scale) / 2 };
-    this.zoomed = false;
-    this.draw();
-  }
-
-  zoom(x, y, factor) {
-    const [width, height] = this.size();
-    const least = Math.min(width / this.data.width, height / this.data.height) / 2;
-    const scale = Math.min(40, Math.max(least, this.view.scale * factor));
-    const change = scale / this.view.scale;
-    this.view = { scale, x: x - (x - this.view.x) * change, y: y - (y - this.view.y) * change };
-    this.zoomed = true;
-    this.draw();
-  }
-
-  zoomAtCentre(factor) {
-    if (!this.data) return;
-    const [width, height] = this.size();
-    this.zoom(width / 2, height / 2, factor);
-  }
-
-  goTo(change) {
-    const [width, height] = this.size();
-    const extent = Math.max(change.x1 - change.x0, change.y1 - change.y0, 12) * 4;
-    const scale = Math.min(16, Math.max(Math.min(width, height) / extent, Math.min(width / this.data.width, height / this.data.height)));
-    const [cx, cy] = [(change.x0 + change.x1) / 2, (change.y0 + change.y1) / 2];
-    this.view = { scale, x: width / 2 - cx * scale, y: height / 2 - cy * scale };
-    this.zoomed = true;
-    this.selected = change.n;
-    this.markSelected();
-    this.draw();
-  }
-
-  step(by) {
-    const changes = this.visibleChanges();
-    if (!changes.length) return;
-    const at = changes.findIndex((change) => change.n === this.selected);
-    this.goTo(changes[(at + by + changes.length) % changes.length]);
-  }
-
-  pick(x, y) {
-    if (!this.data) return;
-    const [px, py] = [(x - this.view.x) / this.view.scale, (y - this.view.y) / this.view.scale];
-    const reach = RING / this.view.scale;
-    const hit = this.visibleChanges().filter((change) => px >= change.x0 - reach && px <= change.x1 + reach
-      && py >= change.y0 - reach && py <= change.y1 + reach).sort((a, b) => a.pixels - b.pixels)[0];
-    this.selected = hit ? hit.n : null;
-    this.markSelected();
-    this.draw();
-  }
-
-  markSelected() {
-    for (const button of this.root.querySelectorAll(".tr-list button")) {
-      const chosen = Number(button.dataset.change) === this.selected;
-      button.setAttribute("aria-current", chosen ? "true" : "false");
-      if (chosen) button.scrollIntoView({ block: "nearest" });
-    }
-  }
-
-  toggleChanges() {
-    this.changes_off = !this.changes_off;
-    const button = this.root.querySelector(".tr-toggle");
-    button.setAttribute("aria-pressed", String(!this.changes_off));
-    button.textContent = this.changes_off ? "Show changes (C)" : "Hide changes (C)";
-    this.draw();
-  }
-
-  flip(on) {
-    if (this.flipped === on) return;
-    this.flipped = on;
-    this.draw();
-  }
-
-  draw() {
-    if (!this.data || !this.images.kinds) return;
-    const ratio = window.devicePixelRatio || 1;
-    const opacity = this.changes_off ? 0 : Number(this.root.querySelector(".tr-opacity").value);
-    for (const { canvas, base } of this.panes) {
-      const context = canvas.getContext("2d");
-      context.setTransform(1, 0, 0, 1, 0, 0);
-      context.fillStyle = "#0b0d0f";
-      context.fillRect(0, 0, canvas.width, canvas.height);
-      context.setTransform(ratio * this.view.scale, 0, 0, ratio * this.view.scale, ratio * this.view.x, ratio * this.view.y);
-      context.imageSmoothingEnabled = this.view.scale < 1;
-      context.drawImage(this.images[this.flipped ? "before" : base].canvas, 0, 0);
-      if (opacity && !this.flipped) {
-        context.globalAlpha = opacity;
-        context.drawImage(this.images.kinds.canvas, 0, 0);
-        context.globalAlpha = 1;
-        this.drawRings(context, ratio, opacity);
-      }
-    }
-    this.dataset.scale = this.view.scale.toFixed(3);
-  }
-
-  drawRings(context, ratio, opacity) {
-    context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    const colours = Object.fromEntries(this.data.kinds.map((kind) => [kind.kind, kind.colour]));
-    for (const [index, change] of this.visibleChanges().entries()) {
-      const chosen = change.n === this.selected;
-      const x = this.view.x + this.view.scale * (change.x0 + change.x1) / 2;
-      const y = this.view.y + this.view.scale * (change.y0 + change.y1) / 2;
-      const radius = RING + this.view.scale * Math.max(change.x1 - change.x0, change.y1 - change.y0) / 2;
-      if ((radius > LARGEST_RING || index >= MOST_RINGS) && !chosen) continue;
-      context.beginPath();
-      context.arc(x, y, radius, 0, 2 * Math.PI);
-      context.globalAlpha = opacity;
-      context.lineWidth = chosen ? 5 : 3.2;
-      context.strokeStyle = "#0b0d0f";
-      context.stroke();
-      context.lineWidth = chosen ? 3 : 1.6;
-      context.strokeStyle = colours[change.kind];
-      context.stroke();
-    }
-    context.globalAlpha = 1;
-  }
-}
-
-function rgb(hex) {
-  return [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
 }
 
 function escape(text) {

@@ -110,6 +110,7 @@ def view(
         "kept_threshold": request.threshold,
         "width": result.width,
         "height": result.height,
+        "step": _step(result.height * result.width),
         "before": asdict(found.before_betti),
         "after": asdict(found.after_betti),
         "truth": None if result.truth is None else asdict(result.truth),
@@ -300,10 +301,15 @@ def _truth(runtime: Runtime, request: RefineRequest, shape: tuple[int, ...]) -> 
     return true_mask(request, runtime.artifacts.view(request.source), runtime.artifacts.path, shape)
 
 
+def _step(pixels: int) -> int:
+    """By which whole number a layer of so many pixels is shrunk for the page."""
+    return max(1, int(np.ceil(np.sqrt(pixels / LARGEST_LAYER))))
+
+
 def _shrunk(pixels: np.ndarray) -> np.ndarray:
     """The layer, or the maximum of each k × k block of it, so small that it has at most ``LARGEST_LAYER`` pixels."""
-    step = int(np.ceil(np.sqrt(pixels.size / LARGEST_LAYER)))
-    if step <= 1:
+    step = _step(pixels.size)
+    if step == 1:
         return pixels
     height, width = (-(-side // step) * step for side in pixels.shape)
     padded = np.pad(pixels, ((0, height - pixels.shape[0]), (0, width - pixels.shape[1])))

@@ -63,7 +63,7 @@ def upload(tab: Page, path: Path) -> None:
 
 def choose_sample(tab: Page, sample_id: str) -> None:
     tab.locator(f'[data-value="{sample_id}"]').click()
-    expect(tab.get_by_text("384 × 384 pixels")).to_be_visible()
+    expect(tab.get_by_text("384 × 384 pixels")).to_be_visible(timeout=LONG_MS)
 
 
 def repair(tab: Page) -> None:
@@ -148,10 +148,10 @@ def test_the_threshold_follows_the_slider_without_another_job_and_can_be_kept(ta
     viewer.get_by_label("Threshold on the refined probability").evaluate(
         "slider => { slider.value = 0.1; slider.dispatchEvent(new Event('input')); }"
     )
-    expect(changed).not_to_have_text(at_half)
+    expect(changed).not_to_have_text(at_half, timeout=LONG_MS)
     assert len(server.get("/api/jobs?system=topology")["jobs"]) == jobs
     viewer.get_by_role("button", name="Keep this threshold").click()
-    expect(tab.get_by_text("Kept at threshold 0.10")).to_be_visible()
+    expect(tab.get_by_text("Kept at threshold 0.10")).to_be_visible(timeout=LONG_MS)
     expect(tab.locator(".ss-downloads", has_text="refined-mask-0.10.png")).to_be_visible()
     expect(tab.locator(".ss-provenance")).to_contain_text("topology · threshold")
 
@@ -161,15 +161,15 @@ def test_a_simple_repair_is_tuned_in_its_row(tab: Page) -> None:
     repair(tab)
     row = tab.locator('ss-topology tr[data-repair="small"]')
     given = tab.locator('ss-topology tr[data-repair="input"] td').nth(1).inner_text()
-    expect(row.locator("td").nth(1)).not_to_have_text(given)
+    expect(row.locator("td").nth(1)).not_to_have_text(given, timeout=LONG_MS)
     row.get_by_role("spinbutton").fill("0")
     row.get_by_role("spinbutton").press("Enter")
-    expect(row.locator("td").nth(1)).to_have_text(given)
+    expect(row.locator("td").nth(1)).to_have_text(given, timeout=LONG_MS)
 
 
 def test_downloads_carry_where_they_came_from(tab: Page, tmp_path: Path) -> None:
     upload(tab, lattice(tmp_path / "mask.png", 192))
-    expect(tab.get_by_text("binary mask, 192 × 192 pixels.")).to_be_visible()
+    expect(tab.get_by_text("binary mask, 192 × 192 pixels.")).to_be_visible(timeout=LONG_MS)
     repair(tab)
     for name in ("refined-mask.png", "refined-probability.png", "changes.png", "changes.csv"):
         with tab.expect_download() as started:
@@ -188,7 +188,7 @@ def test_wrong_files_are_told_from_masks_before_anything_runs(tab: Page, watch: 
     photo = np.random.default_rng(0).normal(128, 40, (96, 96, 3)).clip(0, 255).astype(np.uint8)
     Image.fromarray(photo).save(tmp_path / "photo.png")
     upload(tab, tmp_path / "photo.png")
-    expect(tab.get_by_text("This is a colour picture, not a segmentation.")).to_be_visible()
+    expect(tab.get_by_text("This is a colour picture, not a segmentation.")).to_be_visible(timeout=LONG_MS)
     expect(run).to_be_disabled()
     watch.allow("400")
     (tmp_path / "text.png").write_text("not a picture at all")
@@ -196,7 +196,7 @@ def test_wrong_files_are_told_from_masks_before_anything_runs(tab: Page, watch: 
     upload(tab, tmp_path / "text.png")
     expect(tab.locator("ss-upload").get_by_role("alert")).to_be_visible()
     upload(tab, lattice(tmp_path / "mask.png", 96))
-    expect(run).to_be_enabled()
+    expect(run).to_be_enabled(timeout=LONG_MS)
 
 
 def test_a_label_map_offers_its_labels(tab: Page, tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_a_label_map_offers_its_labels(tab: Page, tmp_path: Path) -> None:
     labels[90:94, 20:60] = 0
     Image.fromarray(labels).save(tmp_path / "labels.png")
     upload(tab, tmp_path / "labels.png")
-    expect(tab.get_by_text("A label map with 2 labels")).to_be_visible()
+    expect(tab.get_by_text("A label map with 2 labels")).to_be_visible(timeout=LONG_MS)
     choice = tab.get_by_label("Label to repair")
     choice.click()
     tab.get_by_role("option", name="label 2 (11.2%)").click()
@@ -237,7 +237,7 @@ def test_a_reload_in_the_middle_finds_the_job_again_and_it_can_be_cancelled(
 
 def test_a_reload_after_the_end_shows_the_result_again(tab: Page, tmp_path: Path) -> None:
     upload(tab, lattice(tmp_path / "mask.png", 128))
-    expect(tab.get_by_text("128 × 128 pixels")).to_be_visible()
+    expect(tab.get_by_text("128 × 128 pixels")).to_be_visible(timeout=LONG_MS)
     repair(tab)
     told = tab.locator("ss-topology .tr-summary").inner_text()
     tab.reload()

@@ -201,6 +201,18 @@ def test_the_page_gets_sentences_layers_and_nothing_of_other_jobs(runtime: Runti
         view(runtime, failed.id)
 
 
+def test_a_large_layer_is_shrunk_without_losing_a_changed_pixel(monkeypatch):
+    from backend.services import topology_view
+
+    monkeypatch.setattr(topology_view, "LARGEST_LAYER", 1000)
+    layer_of_one = np.zeros((101, 99), np.uint8)
+    layer_of_one[100, 98] = 5
+    small = topology_view._shrunk(layer_of_one)
+    assert topology_view._step(layer_of_one.size) == 4
+    assert small.shape == (26, 25)
+    assert np.argwhere(small).tolist() == [[25, 24]]
+
+
 def test_looking_at_a_file_names_its_labels_before_anything_runs(runtime: Runtime, store: Store):
     labels = np.zeros((64, 64), np.uint8)
     labels[10:30, 10:50] = 1
