@@ -69,9 +69,11 @@ def open_dataset(path: Path, limits: Limits, *, headers_only: bool = False) -> F
         dataset = pydicom.dcmread(path, force=True, stop_before_pixels=headers_only)
         # Parsing is lazy: touching the first elements tells a file that only looks like DICOM.
         meaningful = any(element.tag.group >= 0x0008 for element in dataset)
+        for keyword in PIXEL_KEYWORDS:
+            dataset.get(keyword)
         implicit, little = dataset.original_encoding
-    except (MemoryError, KeyboardInterrupt):
-        raise
+    except MemoryError:
+        raise damaged("One of its elements claims more memory than this machine has.") from None
     except Exception as error:
         # pydicom raises whatever its parser meets on corrupt bytes; each of them means the same to a person.
         log.debug("dicom parser refused a file: %s", type(error).__name__)

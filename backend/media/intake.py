@@ -74,8 +74,9 @@ def accept_upload(runtime: Runtime, source: Path, *, filename: str, actor: Actor
     The original name and header never reach store, log or audit. Raises ``UserError`` as :func:`receive`.
     """
     from backend.provenance import Provenance
+    from backend.store.files import disk_errors_explained
 
-    with runtime.scratch.workdir() as folder:
+    with runtime.scratch.workdir() as folder, disk_errors_explained(folder):
         work, clean = folder / "work", folder / "clean"
         work.mkdir()
         clean.mkdir()

@@ -369,3 +369,10 @@ def test_a_made_volume_with_positions_in_functional_groups_is_put_in_order(tmp_p
     np.testing.assert_array_equal(image.pixels, dataset.pixel_array[[3, 1, 2, 0, 4, 5, 6, 7, 9, 8]])
     assert image.affine is not None
     np.testing.assert_allclose(image.affine @ (4, 2, 1, 1), [1 + 4 * 0.25, 2 + 2 * 0.5, 3, 1])
+
+
+def test_pixels_of_a_kind_that_does_not_exist_are_refused(tmp_path: Path) -> None:
+    data = dicom_file("CT_small.dcm").read_bytes()
+    (tmp_path / "x").write_bytes(data.replace(b"\xe0\x7f\x10\x00OW", b"\xe0\x7f\x10\x00MB"))
+    with pytest.raises(UserError, match="damaged"):
+        read_dicom(tmp_path / "x", LIMITS)

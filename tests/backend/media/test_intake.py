@@ -4,6 +4,8 @@ import gzip
 import json
 import logging
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -198,7 +200,6 @@ def test_packed_dicom_comes_in(tmp_path: Path) -> None:
 
 
 def ultrasound_video(path: Path) -> np.ndarray:
-    import subprocess
 
     from backend.media.video import ffmpeg
 
@@ -292,3 +293,36 @@ def test_the_limits_of_the_installation_hold(files: dict[str, Path], tmp_path: P
         with pytest.raises(UserError) as caught:
             take(files[name], tmp_path, limits)
         check_sentence(caught.value, str(tmp_path))
+
+
+def test_a_full_disk_is_said_and_nothing_of_the_upload_stays(tmp_path: Path) -> None:
+    """A limit on the size of files stands in for the full disk: the system refuses the write in the same way."""
+    pytest.importorskip("resource")
+    program = """
+import resource, sys
+from pathlib import Path
+from backend.errors import UserError
+from backend.identity import LOCAL
+from backend.media.intake import accept_upload
+from backend.runtime import Runtime
+from backend.settings import Settings
+
+with Runtime.open(Settings(home=Path(sys.argv[1])), start_jobs=False) as runtime:
+    before = sorted(path for path in runtime.settings.home.rglob("*") if "sqlite" not in path.name)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, 600_000))
+    for name in sys.argv[2:]:
+        try:
+            accept_upload(runtime, Path(name), filename="x", actor=LOCAL)
+        except UserError as error:
+            print(error.what)
+    assert sorted(path for path in runtime.settings.home.rglob("*") if "sqlite" not in path.name) == before
+    assert not runtime.artifacts.list()
+"""
+    # Clean, either of them is larger than the limit.
+    picture = tmp_path / "picture.npz"
+    np.savez(picture, a=np.random.default_rng(0).integers(0, 255, (1000, 1000), np.uint8))
+    sources = [dicom_file("examples_ybr_color.dcm"), picture]
+    command = [sys.executable, "-c", program, str(tmp_path / "home"), *(str(path) for path in sources)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["The disk is full."] * 2
