@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ULTRASOUND = ("US", "IVUS")
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 # Tissue, flow and spectra are picture; waveforms and graphics are not (PS3.3 C.8.5.5.1.1).
 PICTURE_FORMATS = (1, 2, 3)
 JPEG_SYNTAXES = tuple(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 57, 70))
@@ -46,6 +47,8 @@ def clean_dicom(path: Path, target: Path, identities: Identities, limits: Limits
         notes = (_say(masked),)
     elif text(dataset, "BurnedInAnnotation") == "YES":
         notes = ("The file says that text is burned into the picture: look at it before you share it.",)
+    elif text(dataset, "SOPClassUID").startswith(SECONDARY_CAPTURE) and text(dataset, "BurnedInAnnotation") != "NO":
+        notes = ("This is a screenshot: names may be part of the picture, so look at it before you share it.",)
     if not cleaned:
         _strip_fragments(dataset)
     notes += deidentify(dataset, identities, pixels_cleaned=cleaned)
@@ -95,7 +98,8 @@ def _replace_pixels(dataset: FileDataset, image: DicomImage, masked: Masked, lim
     from pydicom.uid import ExplicitVRLittleEndian, JPEGLSLossless
 
     if image.pixels.ndim == 4:
-        pixels = image.pixels * (~masked.mask).astype(image.pixels.dtype)[..., None]
+        black = (~masked.mask).astype(image.pixels.dtype)[..., None]
+        pixels = masked.frames if image.pixels.dtype == np.uint8 else image.pixels * black
         dataset.PhotometricInterpretation, dataset.PlanarConfiguration, dataset.SamplesPerPixel = "RGB", 0, 3
         dataset.BitsAllocated = dataset.BitsStored = 8 * pixels.dtype.itemsize
         dataset.HighBit, dataset.PixelRepresentation = dataset.BitsStored - 1, 0

@@ -24,6 +24,16 @@ log = logging.getLogger(__name__)
 
 Content = Literal["image", "clip", "volume"]
 WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
+# Defined terms of PS3.3 C.7.3.1.1.1 and C.7.6.3.1.2.
+_MODALITIES = """
+    ANN AR ASMT AU BDUS BI BMD CFM CR CT CTPROTOCOL DMS DG DOC DX ECG EEG EMG EOG EPS ES FID GM HC HD IO IOL IVOCT
+    IVUS KER KO LEN LS M3D MG MR NM OAM OCT OP OPM OPT OPTBSV OPTENF OPV OSS OT PA PLAN POS PR PT PX REG RESP RF RG
+    RTDOSE RTIMAGE RTINTENT RTPLAN RTRAD RTRECORD RTSEGANN RTSTRUCT RWV SEG SM SMR SR SRF STAIN TEXTUREMAP TG US VA
+    XA XAPROTOCOL XC
+"""
+_PHOTOMETRIC = "MONOCHROME1 MONOCHROME2 RGB YBR_FULL YBR_FULL_422 YBR_PARTIAL_420 YBR_PARTIAL_422 YBR_ICT YBR_RCT XYB"
+MODALITIES = frozenset(_MODALITIES.split())
+PHOTOMETRIC = frozenset(_PHOTOMETRIC.split()) | {"PALETTE COLOR"}
 # Modalities whose frames follow one another in time unless the file gives them positions in space.
 IN_TIME = ("US", "IVUS", "XA", "RF", "ES", "GM", "OP", "SC", "OT", "NM")
 
@@ -134,10 +144,12 @@ def properties(
     dataset: Dataset, pixels: np.ndarray, content: str, spacing: tuple[float, ...] | None, time_ms: float | None
 ) -> dict[str, Any]:
     """Facts worth showing that identify nobody, as plain JSON values."""
+    modality, photometric = text(dataset, "Modality"), text(dataset, "PhotometricInterpretation")
     facts: dict[str, Any] = {
         "content": content,
-        "modality": text(dataset, "Modality"),
-        "photometric": text(dataset, "PhotometricInterpretation"),
+        # Anything may be written in these fields; only what the standard defines leaves the file.
+        "modality": modality if modality in MODALITIES else "OT",
+        "photometric": photometric if photometric in PHOTOMETRIC else "",
         "transfer_syntax": dataset.file_meta.TransferSyntaxUID.name,
         "frames": int(pixels.shape[0]),
         "rows": int(pixels.shape[1]),
@@ -150,7 +162,7 @@ def properties(
     if time_ms:
         facts["frame_time_ms"] = round(time_ms, 4)
     if "DoseGridScaling" in dataset:
-        facts["unit"] = text(dataset, "DoseUnits") or "Gy"
+        facts["unit"] = "relative" if text(dataset, "DoseUnits") == "RELATIVE" else "Gy"
     elif facts["modality"] == "CT":
         facts["unit"] = "HU"
     return facts

