@@ -88,6 +88,12 @@ def check_bind(host: str) -> None:
         )
 
 
+def names_served(host: str) -> frozenset[str]:
+    """What a ``Host`` header may say when ``host`` is bound: the names of this machine, and that address itself."""
+    own = host.strip("[] ").lower()
+    return LOOPBACK_NAMES | ({f"[{own}]" if ":" in own else own} if own else frozenset())
+
+
 def host_name(value: str) -> str:
     """The name in a ``Host`` header or URL authority, without its port, in lower case."""
     value = value.strip().lower()

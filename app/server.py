@@ -29,7 +29,7 @@ def create_app(runtime: Runtime) -> FastAPI:
 
     app = FastAPI(title="SynthScope", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.runtime = runtime
-    app.add_middleware(security.Guard, hosts=security.LOOPBACK_NAMES | {security.host_name(runtime.settings.host)})
+    app.add_middleware(security.Guard, hosts=security.names_served(runtime.settings.host))
     common.install(app)
     for name in ROUTES:
         if find_spec(f"app.routes.{name}") is not None:

@@ -83,11 +83,7 @@ def card_html(view: ArtifactView, rerun_into: str = "") -> str:
             f'data-value="{escape(view.id)}">'
             "Run again with this seed</button>"
         )
-    badge = (
-        f'<span class="ss-badge ss-badge-synthetic" title="{escape(SYNTHETIC)}">synthetic</span>'
-        if view.synthetic
-        else '<span class="ss-badge">derived from what was given</span>'
-    )
+    badge = _badge(view)
     return (
         f'<section class="ss-card ss-provenance" aria-label="Provenance"><header><h3>{escape(view.name)}</h3>{badge}'
         f"</header><dl>{body}</dl>"
@@ -100,3 +96,13 @@ def card_html(view: ArtifactView, rerun_into: str = "") -> str:
 
 def _ids(ids: Iterable[str]) -> str:
     return ", ".join(f"<code>{escape(value)}</code>" for value in ids)
+
+
+def _badge(view: ArtifactView) -> str:
+    """What the thing is, in one word: a phantom is never called anything else."""
+    if view.properties.get("label") == "phantom":
+        return '<span class="ss-badge ss-badge-synthetic" title="Drawn by a program.">phantom</span>'
+    if view.synthetic:
+        return f'<span class="ss-badge ss-badge-synthetic" title="{escape(SYNTHETIC)}">synthetic</span>'
+    words = {"upload": "uploaded", "sample": "real sample"}
+    return f'<span class="ss-badge">{words.get(view.kind, "derived")}</span>'

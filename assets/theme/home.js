@@ -20,14 +20,18 @@ function table(heads, rows, empty) {
     element("tbody", {}, ...rows.map((row) => element("tr", {}, ...row.map((cell) => element("td", {}, cell)))))));
 }
 
-// Draws once, then again every `seconds` while it can be seen.
+// Draws when it comes into view, then again every `seconds` for as long as it can be seen.
 class Live extends Part {
   connectedCallback() {
     this.refresh();
-    if (this.seconds) this.timer = setInterval(() => { if (!document.hidden) this.refresh(); }, this.seconds * 1000);
+    this.seen = new IntersectionObserver((entries) => { if (this.last && entries.at(-1).isIntersecting) this.refresh(); });
+    this.seen.observe(this);
+    const again = () => { if (!document.hidden && this.checkVisibility()) this.refresh(); };
+    if (this.seconds) this.timer = setInterval(again, this.seconds * 1000);
   }
 
   disconnectedCallback() {
+    this.seen.disconnect();
     clearInterval(this.timer);
   }
 

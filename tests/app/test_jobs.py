@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from backend.identity import LOCAL
 from backend.runtime import Runtime
 from backend.settings import Settings
 from tests.backend.jobs.actions import catalogue
+from tests.serving import until
 
 
 @pytest.fixture
@@ -37,17 +37,10 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     (made / "go").touch()
 
 
-def until(path: Path) -> None:
-    deadline = time.monotonic() + 20
-    while not path.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
 def test_a_job_as_json_from_start_to_end(runtime: Runtime, client: TestClient, folder: Path) -> None:
     (folder / "go-0").touch()
     job = runtime.jobs.submit("toy", "steps", {"steps": 2, "folder": str(folder)}, actor=LOCAL)
-    until(folder / "at-1")
+    until((folder / "at-1").exists)
     running = client.get(f"/api/jobs/{job}").json()
     assert (running["state"], running["final"], running["done"], running["fraction"]) == ("running", False, 1, 0.5)
     assert running["has_preview"]
@@ -66,7 +59,7 @@ def test_a_job_as_json_from_start_to_end(runtime: Runtime, client: TestClient, f
 
 def test_cancel_by_post_only(runtime: Runtime, client: TestClient, folder: Path) -> None:
     job = runtime.jobs.submit("toy", "steps", {"folder": str(folder)}, actor=LOCAL)
-    until(folder / "at-0")
+    until((folder / "at-0").exists)
     assert client.get(f"/api/jobs/{job}/cancel").status_code in (404, 405)
     assert client.post(f"/api/jobs/{job}/cancel").status_code == 200
     (folder / "go").touch()

@@ -56,6 +56,17 @@ def test_other_names_are_refused(client: TestClient, host: str) -> None:
         assert answer.json()["error"]["what"] == "This name is not served here."
 
 
+@pytest.mark.parametrize(
+    ("bound", "served"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]"), ("[::1]", "[::1]"), ("127.8.9.1", "127.8.9.1")]
+)
+def test_the_bound_address_is_served_and_an_empty_name_never(bound: str, served: str) -> None:
+    names = security.names_served(bound)
+    assert security.host_name(f"{served}:7860") in names
+    assert "localhost" in names
+    assert security.host_name("") not in names
+    assert security.host_name(":7860") not in names
+
+
 @pytest.mark.parametrize("path", ["/api/uploads", "/api/jobs/x/cancel", "/gradio_api/queue/join", "/gradio_api/run/x"])
 @pytest.mark.parametrize(
     "headers",

@@ -7,9 +7,8 @@ import io
 import shutil
 import socket
 import subprocess
-import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -23,7 +22,7 @@ from app.routes.uploads import summary
 from app.server import create_app
 from backend.runtime import Runtime
 from backend.settings import MIB, Settings
-from tests.serving import Server, serve
+from tests.serving import Server, serve, until
 
 
 @pytest.fixture
@@ -78,7 +77,7 @@ def test_a_picture_is_stored_under_an_opaque_id(client: TestClient, runtime: Run
             {
                 "modality": "US",
                 "content": "clip",
-                "frames": 30,
+                "frames": 9,
                 "rows": 240,
                 "columns": 320,
                 "spacing_mm": [0.51, 0.51],
@@ -189,13 +188,6 @@ def begin(server: Server, length: int, sent: int) -> socket.socket:
 
 def arriving(home: Path) -> list[Path]:
     return [path for path in (home / "tmp").rglob("body") if path.stat().st_size > 0]
-
-
-def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
 
 
 def test_a_power_cut_in_the_middle_leaves_nothing_after_the_next_start(tmp_path: Path) -> None:
