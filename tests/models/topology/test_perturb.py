@@ -14,35 +14,13 @@ from models.phantoms import curvilinear
 from models.phantoms.fields import smooth_field
 from models.topology.families import FAMILIES, MIXTURE, random_field
 from models.topology.perturb import RECIPES, PerturbationConfig, perturb
+from tests.models.kinds_of_error import kinds_of_error
 
 # Least share of 1000 draws of 64 x 64 phantoms that must show each kind of error at all.
 RATES = {
     "clustered": {"break": 0.85, "bridge": 0.5, "island": 0.45, "hole": 0.1},
     "polynomial": {"break": 0.9, "bridge": 0.12, "island": 0.35, "hole": 0.015},
 }
-
-
-def meetings(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Which components of two label maps share a pixel: bool (components of a, components of b)."""
-    joint = np.zeros((a.max() + 1, b.max() + 1), bool)
-    joint[a, b] = True
-    return joint[1:, 1:]
-
-
-def errors(clean: np.ndarray, damaged: np.ndarray) -> set[str]:
-    """Kinds of topological error, from which pieces and which background regions of the two masks meet."""
-    pieces = meetings(label(clean, "full")[0], label(damaged, "full")[0])
-    regions = meetings(label(~np.pad(clean, 1), "face")[0], label(~np.pad(damaged, 1), "face")[0])
-    found = set()
-    if (pieces.sum(1) > 1).any() or (regions.sum(0) > 1).any():
-        found.add("break")  # a piece fell apart, or a wall between two regions opened
-    if (pieces.sum(0) > 1).any() or (regions.sum(1) > 1).any():
-        found.add("bridge")  # two pieces were joined, or a region was walled in two
-    if not pieces.any(0).all():
-        found.add("island")
-    if not regions.any(0).all():
-        found.add("hole")
-    return found
 
 
 def test_errors_are_told_apart() -> None:
@@ -55,11 +33,11 @@ def test_errors_are_told_apart() -> None:
     thick = np.pad(np.ones((9, 9), bool), 4)
     holed = thick.copy()
     holed[8, 8] = False
-    assert errors(clean, clean) == set()
-    assert errors(clean, broken) == {"break"}
-    assert errors(clean, bridged) == {"bridge"}
-    assert errors(clean, island) == {"island"}
-    assert errors(thick, holed) == {"hole"}
+    assert kinds_of_error(clean, clean) == set()
+    assert kinds_of_error(clean, broken) == {"break"}
+    assert kinds_of_error(clean, bridged) == {"bridge"}
+    assert kinds_of_error(clean, island) == {"island"}
+    assert kinds_of_error(thick, holed) == {"hole"}
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -69,7 +47,7 @@ def test_all_kinds_of_error_occur_at_the_stated_rates(recipe: str) -> None:
     seen: Counter[str] = Counter()
     for index in range(1000):
         clean = masks[index % len(masks)]
-        seen.update(errors(clean, perturb(clean, np.random.default_rng([7, index]), config).soft >= 0.5))
+        seen.update(kinds_of_error(clean, perturb(clean, np.random.default_rng([7, index]), config).soft >= 0.5))
     for kind, rate in RATES[recipe].items():
         assert seen[kind] / 1000 >= rate, f"{kind} in {seen[kind]} of 1000 draws"
 
