@@ -10,10 +10,18 @@ import socket
 import sys
 import threading
 import webbrowser
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from backend import logs
 from backend.errors import UserError
 from backend.settings import Settings, get_settings
+
+if TYPE_CHECKING:
+    from backend.runtime import Runtime
+
+T = TypeVar("T")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -97,34 +105,28 @@ def _leave(number: int, frame: object) -> None:
     raise SystemExit(0)
 
 
-def _open_runtime(settings: Settings) -> object:
+def _open_runtime(settings: Settings) -> Runtime:
     from backend.runtime import Runtime
 
     return Runtime.open(settings)
 
 
-class _InBackground:
+class _InBackground(Generic[T]):
     """One call in a thread of its own, whose result or error is handed over by :meth:`result`."""
 
-    def __init__(self, function: object, *arguments: object) -> None:
-        self._function, self._arguments = function, arguments
-        self._result: object = None
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
+    def __init__(self, function: Callable[..., T], *arguments: Any) -> None:
+        self._outcome: Future[T] = Future()
+        threading.Thread(target=self._run, args=(function, arguments)).start()
 
-    def _run(self) -> None:
+    def _run(self, function: Callable[..., T], arguments: tuple[Any, ...]) -> None:
         try:
-            self._result = self._function(*self._arguments)
+            self._outcome.set_result(function(*arguments))
         except BaseException as error:
-            self._error = error
+            self._outcome.set_exception(error)
 
-    def result(self) -> object:
+    def result(self) -> T:
         """Wait for the call. Raises what it raised."""
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-        return self._result
+        return self._outcome.result()
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
 
@@ -50,7 +51,7 @@ class _Pages(BaseLoader):
     def __init__(self, loader: BaseLoader) -> None:
         self._loader = loader
 
-    def get_source(self, environment: Environment, template: str) -> tuple[str, str | None, object]:
+    def get_source(self, environment: Environment, template: str) -> tuple[str, str | None, Callable[[], bool] | None]:
         """The template's text, path and freshness check."""
         source, path, fresh = self._loader.get_source(environment, template)
         return (adapt(source) if template == INDEX else source), path, fresh

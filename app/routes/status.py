@@ -95,7 +95,7 @@ def device_facts(settings: Settings) -> dict[str, Any]:
     """Where models run. Torch is asked only once a job has loaded it; until then the choice is still open."""
     torch = sys.modules.get("torch")
     loaded = torch is not None and hasattr(torch, "cuda")
-    chosen = settings.device if settings.device != "auto" else ""
+    chosen: str = settings.device if settings.device != "auto" else ""
     if not chosen and loaded:
         from backend.weights import resolve_device
 
