@@ -71,8 +71,9 @@ def fit(
     ``state`` usable. Raises ``ValueError`` without masks, without a limit, or when every mask is empty.
     """
     config = config or FitConfig()
-    if minutes is None and steps is None:
-        raise ValueError("training needs a limit: minutes or steps")
+    limits = [limit for limit in (minutes, steps) if limit is not None]
+    if not limits or min(limits) <= 0:
+        raise ValueError("training needs a limit above zero: minutes or steps")
     masks = [np.asarray(mask, bool) for mask in masks if np.any(mask)]
     if not masks:
         raise ValueError("training needs at least one mask that is not empty")
