@@ -30,7 +30,6 @@ PLUGINS = {
     "pylibjpeg-openjpeg",
     "pylibjpeg-rle",
     "pyjpegls",
-    "python-gdcm",
     "python-multipart",
     "pytest-timeout",
     "pytest-xdist",

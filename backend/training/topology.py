@@ -122,7 +122,7 @@ def train(request: TrainRequest, *, progress: Progress | None = None) -> TrainRe
     return TrainReport(request.out, state.step, state.seconds / 60, len(masks), sha256, validation)
 
 
-WIDTHS: dict[int, tuple[int, ...]] = {2: (32, 48, 64, 96), 3: (16, 32, 48)}
+WIDTHS: dict[int, tuple[int, ...]] = {2: (16, 32, 48, 64), 3: (16, 32, 48)}
 
 
 class _Checkpoint(Exception):
