@@ -6,6 +6,7 @@ is the same call with a folder of masks.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Callable
@@ -66,7 +67,7 @@ def train(request: TrainRequest, *, progress: Progress | None = None) -> TrainRe
     """Train a refiner and write ``model.safetensors``, ``config.json``, ``CARD.md`` and a sample sheet to ``out``.
 
     ``progress(fraction, note)`` may raise to stop; the checkpoint stays and a later call goes on from it. Raises
-    ``UserError`` when the folder holds no usable mask.
+    ``UserError`` when the folder holds no usable mask, or the request cannot be met.
     """
     import torch
 
@@ -74,10 +75,11 @@ def train(request: TrainRequest, *, progress: Progress | None = None) -> TrainRe
     from models.topology.perturb import PerturbationConfig
     from models.topology.refiner import Refiner
 
+    _check(request)
+    masks, held_out = _masks(request, progress)
     request.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(request.seed)
     model = Refiner(dimensions=request.dimensions, widths=WIDTHS[request.dimensions]).to(request.device)
-    masks, held_out = _masks(request, progress)
     config = FitConfig(
         crop=192 if request.dimensions == 2 else 64,
         batch=8 if request.dimensions == 2 else 2,
@@ -86,7 +88,7 @@ def train(request: TrainRequest, *, progress: Progress | None = None) -> TrainRe
         perturbation=PerturbationConfig(recipe=request.recipe),
     )
     checkpoint = request.out / "checkpoint.pt"
-    described = _described(request)
+    described = _described(request, masks)
     state = load_checkpoint(checkpoint, described) if request.resume else None
     state = state or FitState()
     last = time.monotonic()
@@ -115,7 +117,7 @@ def train(request: TrainRequest, *, progress: Progress | None = None) -> TrainRe
         request.out,
         model,
         {"class": "models.topology.refiner:Refiner", "arguments": model.arguments},
-        _card(request, state, len(masks), each, model),
+        _card(request, state, masks, held_out, each, model),
     )
     _sample_sheet(request.out / "samples.png", model, held_out)
     checkpoint.unlink(missing_ok=True)
@@ -193,7 +195,7 @@ def _masks(
     request: TrainRequest, progress: Progress | None
 ) -> tuple[list[np.ndarray], list[tuple[np.ndarray, np.ndarray]]]:
     if request.masks is not None:
-        masks = read_masks(request.masks, request.dimensions)
+        masks = [mask for mask in read_masks(request.masks, request.dimensions) if mask.any()]
         # The last tenth is held out when there are enough; a few masks are all needed for training.
         cut = len(masks) - max(1, len(masks) // 10) if len(masks) >= 5 else len(masks)
         held_out = masks[cut:] or masks
@@ -231,16 +233,16 @@ def read_masks(folder: Path, dimensions: int) -> list[np.ndarray]:
             array = next(iter(read_arrays(path, limits).values()))
         else:
             array = read_image(path, limits)
-        if array.ndim == 3 and dimensions == 2 and array.shape[-1] in (2, 3, 4):
+        if array.ndim == 3 and dimensions == 2 and array.shape[-1] in (1, 2, 3, 4):  # a slice, or colours
             array = array[..., 0]
         values = np.unique(array)
-        if array.ndim != dimensions or len(values) > 2:
+        if array.ndim != dimensions or len(values) > 2 or not np.isfinite(values).all():
             raise UserError(
                 f"File number {index} of the folder is not a {dimensions}D mask.",
-                f"It has {array.ndim} dimensions and {len(values)} different values; a mask has two.",
+                f"It has {array.ndim} dimensions and {len(values)} different values; a mask has two, and no NaN.",
                 "Leave only clean binary masks in the folder.",
             )
-        masks.append(array == values[-1] if len(values) == 2 else np.zeros(array.shape, bool))
+        masks.append(array == values[-1] if len(values) == 2 else array.astype(bool))
     if not any(mask.any() for mask in masks):
         raise UserError(
             "There is nothing to train on.",
@@ -250,10 +252,24 @@ def read_masks(folder: Path, dimensions: int) -> list[np.ndarray]:
     return masks
 
 
-def _described(request: TrainRequest) -> dict[str, Any]:
+def _check(request: TrainRequest) -> None:
+    from models.topology.perturb import RECIPES
+
+    if request.dimensions not in WIDTHS:
+        raise UserError(f"There is no refiner of {request.dimensions} dimensions.", what_to_do="Choose 2 or 3.")
+    if request.recipe not in RECIPES:
+        raise UserError(f"There is no recipe called {request.recipe!r}.", what_to_do=f"Choose {' or '.join(RECIPES)}.")
+    if request.minutes <= 0 or (request.masks is None and request.phantoms < 1):
+        raise UserError("Training needs time and something to train on.", what_to_do="Give numbers above zero.")
+
+
+def _described(request: TrainRequest, masks: list[np.ndarray]) -> dict[str, Any]:
     """What must be equal for a checkpoint to be continued."""
+    digest = hashlib.sha256()
+    for mask in masks:
+        digest.update(repr(mask.shape).encode() + np.packbits(mask).tobytes())
     return {
-        "masks": bool(request.masks),
+        "masks": digest.hexdigest(),
         "seed": request.seed,
         "dimensions": request.dimensions,
         "recipe": request.recipe,
@@ -289,7 +305,18 @@ def _with_interval(values: list[float]) -> str:
     return f"{np.mean(values):.4g} [{low:.4g}, {high:.4g}]"
 
 
-def _card(request: TrainRequest, state: Any, count: int, rows_of: dict[str, list[float]], model: Refiner) -> str:
+def _card(
+    request: TrainRequest,
+    state: Any,
+    masks: list[np.ndarray],
+    held_out: list[tuple[np.ndarray, np.ndarray]],
+    rows_of: dict[str, list[float]],
+    model: Refiner,
+) -> str:
+    count = len(masks)
+    measured_on = "Held-out masks" if request.masks else "Held-out phantoms"
+    if any(clean is mask for clean, _ in held_out for mask in masks):
+        measured_on = "The masks of the training itself (too few to hold any out)"
     weights = sum(parameter.numel() for parameter in model.parameters())
     names = ("dice", "cldice", "b0", "b1", "matching")
     rows = "\n".join(
@@ -324,7 +351,7 @@ weights, seed {request.seed}; loss of the last 200 steps {np.mean(state.losses[-
 
 ## Measured results
 
-Held-out {"masks" if request.masks else "phantoms"} damaged by a simulated segmenter that training never uses; means
+{measured_on}, damaged by a simulated segmenter that training never uses; means
 with 95 % bootstrap intervals over {len(rows_of["refiner.dice"])} masks; foreground
 {"8" if request.dimensions == 2 else "26"}-connected. `fillholes` is the hard baseline and also the refiner's own
 post-processing: remove pieces below {TIDY["size"]} pixels, fill holes below {TIDY["least"]} pixels or
