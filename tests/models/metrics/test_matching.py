@@ -131,7 +131,7 @@ def test_matched_classes_are_those_both_masks_send_to_the_union(connectivity: st
 def test_matched_cavities_are_those_both_volumes_send_to_the_union(connectivity: str) -> None:
     rng = np.random.default_rng(2)
     cavities = 0
-    for _ in range(15):
+    for _ in range(10):
         shape = tuple(rng.integers(2, 5, 3))
         truth = np.pad(rng.random(shape) < 0.85, 1, constant_values=True)
         predicted = truth ^ (rng.random(truth.shape) < rng.uniform(0.0, 0.03))
@@ -139,7 +139,7 @@ def test_matched_cavities_are_those_both_volumes_send_to_the_union(connectivity:
         assert found.matched_pieces == shared_classes(predicted, truth, connectivity, 0)
         assert found.matched_holes == shared_classes(predicted, truth, connectivity, 2)
         cavities += found.matched_holes
-    assert cavities >= 5
+    assert cavities >= 3
 
 
 @pytest.mark.parametrize("connectivity", BOTH)

@@ -92,6 +92,16 @@ def test_holes_out_of_scale_are_filled() -> None:
     assert np.array_equal(fill_small_holes(mask, share=0.0), mask)
 
 
+def test_a_crowd_of_pinholes_goes_by_its_area() -> None:
+    mask = grid_of_cells([1] * 10 + [20])
+    assert np.array_equal(fill_small_holes(mask), mask), "the median hole is a pinhole itself"
+    assert betti_numbers(fill_small_holes(mask, least=2)) == (1, 1)
+    # What is left after them sets the scale of the rest.
+    mask = grid_of_cells([1] * 10 + [3, 30, 30, 30])
+    assert betti_numbers(fill_small_holes(mask, share=0.15, least=2)) == (1, 3)
+    assert betti_numbers(tidy(mask, 5, share=0.0, least=4)) == (1, 3)
+
+
 def test_what_is_open_to_the_border_is_no_hole() -> None:
     mask = grid_of_cells([10, 10, 10])
     mask[0, 2] = False  # opens the first one
