@@ -149,7 +149,7 @@ def cleaned(model: Refiner, training: Sequence[Pair]) -> Callable[[np.ndarray], 
 def fitted(truths: Sequence[np.ndarray], recipe: str, minutes: float, seed: int, start: Refiner | None) -> Refiner:
     """A refiner trained for ``minutes`` on clean masks; it starts from ``start`` or from chance."""
     torch.manual_seed(seed)
-    model = Refiner(2, WIDTHS[2])
+    model = Refiner(**start.arguments) if start is not None else Refiner(2, WIDTHS[2])
     rate = FitConfig().learning_rate
     if start is not None:
         model.load_state_dict(start.state_dict())
