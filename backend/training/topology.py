@@ -204,7 +204,9 @@ def _masks(
     side = request.size if request.dimensions == 2 else 80
     masks = []
     for index in range(request.phantoms):
-        masks.append(curvilinear.sample(kinds[index % len(kinds)], (side,) * request.dimensions, index))
+        mask = curvilinear.sample(kinds[index % len(kinds)], (side,) * request.dimensions, index)
+        # Half keep their drawn edges, half get edges as uneven as real masks have.
+        masks.append(curvilinear.weathered(mask, index) if index % 2 else mask)
         if progress and index % 10 == 0:
             progress(0.0, f"drawing phantom {index + 1} of {request.phantoms}")
     return masks, validation_set(request.dimensions)

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from scipy import ndimage
 from scipy.spatial import Delaunay, Voronoi, cKDTree
+from skimage.morphology import skeletonize
 
 from models.metrics.betti import label
 from models.phantoms.fields import draw_segments, smooth_field, warp
@@ -43,16 +45,43 @@ def sample(kind: str, size: int | Sequence[int], seed: int, *, variant: int = 0)
     return _without_pinholes(draw_segments(shape, starts, ends, radii))
 
 
-def _without_pinholes(mask: np.ndarray) -> np.ndarray:
+def _without_pinholes(mask: np.ndarray, largest: float = PINHOLE) -> np.ndarray:
     """Fill holes (4-connected; in 3D cavities, 6-connected) of a few pixels.
 
     Lines that part at an acute angle leave some free when drawn on a grid: a quarter of the holes of a road net. A
     truth with them would teach that the very errors to be mended are right.
     """
     labels, count = label(~np.pad(mask, 1), "face")
-    small = np.bincount(labels.ravel(), minlength=count + 1) <= PINHOLE
+    small = np.bincount(labels.ravel(), minlength=count + 1) <= largest
     small[0] = False
     return mask | small[labels[(slice(1, -1),) * mask.ndim]]
+
+
+def weathered(mask: np.ndarray, seed: int) -> np.ndarray:
+    """A phantom mask of another calibre with an uneven edge, bool of its shape: real edges are never drawn curves.
+
+    The edge moves by up to .6 half-widths of the structure outwards (at most a quarter of the gaps') or .35 inwards, by
+    slow noise that makes some places stout and others slender (deviation up to half a half-width), and by fine noise
+    (up to a fifth, in bumps of 1.5 to 6 pixels). The middle of the structure stays, so that nothing breaks; small
+    pieces and holes that come off go; a narrow gap may close.
+    """
+    if not mask.any() or mask.all():
+        return mask.copy()
+    rng = np.random.default_rng([seed, 9])
+    inside, outside = ndimage.distance_transform_edt(mask), ndimage.distance_transform_edt(~mask)
+    # Twice the mean distance to the edge: exact for a strip, where it is uniform from 0 to the half-width.
+    half_width, half_gap = 2 * float(inside[mask].mean()), 2 * float(outside[~mask].mean())
+    shift = rng.uniform(-0.35 * half_width, min(0.6 * half_width, half_gap / 4))
+    slow = smooth_field(mask.shape, max(2.0, half_width * rng.uniform(1.0, 4.0)), rng)
+    fine = smooth_field(mask.shape, rng.uniform(1.5, 6.0), rng)
+    shift = shift + half_width * (rng.uniform(0, 0.5) * slow + rng.uniform(0, 0.2) * fine)
+    # The edge lies half way between two pixels, so that no shift changes nothing.
+    moved = np.where(mask, inside - 0.5, 0.5 - outside) + shift > 0
+    moved |= mask & ndimage.binary_dilation(skeletonize(mask), np.ones((3,) * mask.ndim))
+    smallest = max(float(PINHOLE), half_width**2)
+    labels, count = label(moved, "full")
+    moved &= (np.bincount(labels.ravel(), minlength=count + 1) > smallest)[labels]
+    return _without_pinholes(moved, smallest)
 
 
 def vessels(shape: Sequence[int], rng: np.random.Generator) -> Segments:
@@ -120,18 +149,19 @@ def crossing_vessels(shape: Sequence[int], rng: np.random.Generator) -> Segments
 def membranes(shape: Sequence[int], rng: np.random.Generator) -> Segments:
     """Walls between Voronoi cells of jittered points, as cell membranes in electron microscopy."""
     side = min(shape)
-    cell = side * rng.uniform(0.1, 0.3)
+    cell = max(12.0, side * np.exp(rng.uniform(np.log(0.06), np.log(0.3))))
     points = _jittered(shape, cell, rng, jitter=0.35)
-    return _ridges(shape, points, side * rng.uniform(0.005, 0.02), rng, wobble=0.1 * cell, scale=0.5 * cell)
+    radius = cell * np.exp(rng.uniform(np.log(0.03), np.log(0.14)))
+    return _ridges(shape, points, radius, rng, wobble=0.1 * cell, scale=0.5 * cell)
 
 
 def mortar(shape: Sequence[int], rng: np.random.Generator) -> Segments:
     """The joints of a brick wall: rows of bricks with shifted seams, turned, bent and uneven."""
     side = min(shape)
-    height = side * np.exp(rng.uniform(np.log(0.05), np.log(0.2)))
-    length = height * rng.uniform(1.4, 3.2)
+    height = max(12.0, side * np.exp(rng.uniform(np.log(0.04), np.log(0.18))))
+    length = height * rng.uniform(1.2, 4.5)
     reach = 1.6 * max(shape)
-    radius = height * rng.uniform(0.05, 0.14)
+    radius = height * np.exp(rng.uniform(np.log(0.05), np.log(0.18)))
     shift = rng.uniform(0.3, 0.7)
     starts, ends = [], []
     y, row = -reach / 2, 0
@@ -156,13 +186,13 @@ def mortar(shape: Sequence[int], rng: np.random.Generator) -> Segments:
 def roads(shape: Sequence[int], rng: np.random.Generator) -> Segments:
     """A net of roads: a random subset of Delaunay edges that keeps most junctions, with dead ends and few widths."""
     side = min(shape)
-    spacing = side * rng.uniform(0.12, 0.3)
+    spacing = max(12.0, side * np.exp(rng.uniform(np.log(0.07), np.log(0.3))))
     points = _jittered(shape, spacing, rng, jitter=0.45)
     edges = _delaunay_edges(points)
     length = np.linalg.norm(points[edges[:, 0]] - points[edges[:, 1]], axis=1)
     keep = (length < 1.6 * spacing) & (rng.random(len(edges)) < rng.uniform(0.4, 0.7))
     edges = edges[keep]
-    radius = side * rng.uniform(0.004, 0.018)
+    radius = spacing * np.exp(rng.uniform(np.log(0.03), np.log(0.15)))
     starts, ends = points[edges[:, 0]], points[edges[:, 1]]
     return _bent(shape, starts, ends, radius, rng, wobble=0.1 * spacing, scale=0.6 * spacing, spread=0.4)
 
