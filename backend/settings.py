@@ -43,7 +43,7 @@ class Settings(BaseSettings):
     weights_budget_mib: int = Field(default=4096, ge=1, description="Memory that loaded networks may hold a device.")
     job_engine: Literal["local"] = Field(default="local", description="Engine that runs jobs.")
     job_workers: int = Field(default=1, ge=1, le=64, description="Jobs that run at once on one device.")
-    tile_cache_mib: int = Field(default=256, ge=1, description="Memory for encoded slide tiles.")
+    tile_cache_mib: int = Field(default=256, ge=1, description="Memory for slide tiles, encoded and decoded.")
     open_slides: int = Field(default=10, ge=1, description="Slides kept open at once.")
     max_upload_mib: int = Field(default=2048, ge=1, description="Largest file that may be uploaded.")
     max_pixels: int = Field(default=400_000_000, ge=1, description="Most pixels of one decoded image or volume.")
