@@ -137,7 +137,8 @@ def vessel_tree(shape: Sequence[int], rng: np.random.Generator) -> tuple[np.ndar
     for index in range(len(parent) - 1, 0, -1):  # children come after their parents
         cubed[parent[index]] += cubed[index]
     radii = cubed ** (1.0 / MURRAY_EXPONENT)
-    finest = side * rng.uniform(0.003, 0.008)
+    # A volume has an order of magnitude fewer elements a side: the same share would be thinner than one of them.
+    finest = side * (rng.uniform(0.003, 0.008) if len(shape) == 2 else rng.uniform(0.018, 0.032))
     return np.array(nodes), parent, np.maximum(finest, 1.0) * radii
 
 
@@ -206,7 +207,7 @@ def capillaries(shape: Sequence[int], rng: np.random.Generator) -> Segments:
     length = np.linalg.norm(points[edges[:, 0]] - points[edges[:, 1]], axis=1)
     keep = (length < 1.3 * spacing) & (rng.random(len(edges)) < rng.uniform(0.25, 0.5))
     edges = edges[keep]
-    radius = max(1.2, side * rng.uniform(0.012, 0.03))
+    radius = max(1.2, side * rng.uniform(0.02, 0.04))
     starts, ends = points[edges[:, 0]], points[edges[:, 1]]
     return _bent(shape, starts, ends, radius, rng, wobble=0.1 * spacing, scale=0.6 * spacing, spread=0.3)
 

@@ -29,13 +29,19 @@ def picture(mask: np.ndarray, seed: int, *, difficulty: float = 1.0) -> np.ndarr
     return (image + difficulty * noise).astype(np.float32)
 
 
-def segment(image: np.ndarray, *, blur: float = 1.3, temperature: float = 0.08) -> np.ndarray:
+def segment(image: np.ndarray, *, blur: float | None = None, temperature: float = 0.08) -> np.ndarray:
     """Foreground probability, float32 0…1: smooth, subtract the local mean, compare with a global threshold."""
     side = min(image.shape)
-    smooth = ndimage.gaussian_filter(image, blur)
+    # Noise averages out faster in a volume, and thin tubes faster still.
+    smooth = ndimage.gaussian_filter(image, blur or (1.3 if image.ndim == 2 else 1.0))
     local = ndimage.gaussian_filter(image, side / 6)
     evened = smooth - 0.5 * local
-    threshold = 0.5 * (np.quantile(evened, 0.98) + np.quantile(evened, 0.2))
+    # Lines fill a tenth to a half of a picture, tubes a few hundredths of a volume: the level of the structure is
+    # looked for among that few, or noise would set it.
+    if image.ndim == 2:
+        threshold = 0.5 * (np.quantile(evened, 0.98) + np.quantile(evened, 0.2))
+    else:
+        threshold = 0.4 * np.quantile(evened, 0.998) + 0.6 * np.quantile(evened, 0.5)
     return special.expit((evened - threshold) / temperature).astype(np.float32)
 
 
