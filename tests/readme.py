@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +87,8 @@ def routes() -> dict[str, str]:
     from app import server
 
     found = {}
-    for name in server.ROUTES:
-        for route in import_module(f"app.routes.{name}").router.routes:
+    for router in server.routers():
+        for route in router.routes:
             text = (route.endpoint.__doc__ or "").strip().splitlines() or [""]
             for method in sorted((getattr(route, "methods", None) or {"GET"}) - {"HEAD", "OPTIONS"}):
                 found[f"{method} {route.path}"] = text[0]

