@@ -329,8 +329,9 @@ def _card(
         f"{count} masks of a folder given by its owner."
         if request.masks
         else f"{count} curvilinear phantoms drawn by `models/phantoms/curvilinear.py` (vessel trees, membranes, "
-        "mortar, road nets), every second one with uneven edges. No image and no mask of any patient. Their proportions and\n"
-        "edges were chosen while looking at ten masks of TopoMortar (001 to 010); none of them was trained on."
+        "mortar, road nets), every second one with uneven edges. No image and no mask of any patient.\n"
+        "Their proportions and edges were chosen while looking at ten masks of TopoMortar (001 to 010); none of them\n"
+        "was trained on."
     )
     licence = (
         "As the masks it was trained on." if request.masks else "Same as the code; phantoms carry no other licence."
