@@ -101,7 +101,7 @@ class Tiles:
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else tile.data})
 
 
-router.add_route("/api/slides/{slide_id}/tiles/{level}/{name}", Tiles())
+router.add_route("/api/slides/{slide_id}/tiles/{level}/{name}", Tiles())  # type: ignore[arg-type]  # an ASGI application, which Starlette takes as well
 
 
 def _checked(slide_id: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
@@ -29,7 +30,7 @@ async def result(
     from backend.services.topology_view import finished, view
 
     runtime = runtime_of(request)
-    asked = {
+    asked: dict[str, Any] = {
         "remove_below": remove_below,
         "fill_below": fill_below,
         "fill_share": fill_share,

@@ -57,7 +57,7 @@ def build(runtime: Runtime, shell: Shell) -> None:
                 path, go = _path_field(runtime)
         html(f"<p><small>{escape(PRIVACY)}</small></p>")
     named = shell.hidden("slide")
-    viewer = html(_frame(named.elem_id, ""), elem_id="ss-slides-viewer")
+    viewer = html(_frame(str(named.elem_id), ""), elem_id="ss-slides-viewer")
     with gr.Row():
         facts = html("")
         card = shell.provenance()
@@ -66,14 +66,14 @@ def build(runtime: Runtime, shell: Shell) -> None:
     def shown(view: SlideView) -> Shown:
         provenance = card.render([view.id]) if view.source == "artifact" else ""
         # The list of slides folds away, so that the slide itself is in view.
-        return _frame(named.elem_id, view.id), _facts(view), provenance, gr.update(open=False)
+        return _frame(str(named.elem_id), view.id), _facts(view), provenance, gr.update(open=False)
 
     def open_sample(sample_id: str) -> Shown:
         return shown(library(runtime).open_sample(sample_id, actor=LOCAL))
 
     def open_upload(artifact_id: str) -> Shown:
         if not artifact_id:
-            return _frame(named.elem_id, ""), "", "", gr.update(open=True)
+            return _frame(str(named.elem_id), ""), "", "", gr.update(open=True)
         return shown(library(runtime).open_artifact(artifact_id, actor=LOCAL))
 
     def open_path(text: str) -> Shown:

@@ -177,7 +177,7 @@ def _open_sample(runtime: Runtime, chosen: str) -> Any:
     return accept_sample(runtime, chosen, actor=LOCAL).id if chosen else gr.skip()
 
 
-def _look(runtime: Runtime, shell: Shell, artifact: str, how: str, map_name: str) -> tuple[Any, ...]:
+def _look(runtime: Runtime, shell: Shell, artifact: str, how: Any, map_name: str) -> tuple[Any, ...]:
     """What the file holds, in one line, and the choices it needs; a file that is no segmentation says so here."""
     from backend.services.topology_view import look, seconds_per_megapixel
 

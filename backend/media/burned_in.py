@@ -186,11 +186,12 @@ def _hulls(candidate: np.ndarray, least: float, margin: int) -> np.ndarray | Non
         contours, _ = cv2.findContours((labels == index).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
         hull = cv2.fillConvexPoly(np.zeros_like(result), cv2.convexHull(np.concatenate(contours)), 1)
         if np.count_nonzero(candidate & (hull > 0)) >= 0.4 * np.count_nonzero(hull):
-            result |= hull
+            result |= np.asarray(hull, result.dtype)
     if not result.any():
         return None
     if margin:
-        result = cv2.dilate(result, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1, 2 * margin + 1)))
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1, 2 * margin + 1))
+        return np.asarray(cv2.dilate(result, kernel), bool)
     return result.astype(bool)
 
 

@@ -11,7 +11,7 @@ import hashlib
 import logging
 import re
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from backend.media.deidentify_table import PROFILE
 from backend.media.dicom_open import damaged
@@ -110,8 +110,8 @@ def _fresh_file_meta(dataset: FileDataset, identities: Identities) -> None:
 
     old, meta = dataset.file_meta, FileMetaDataset()
     # Secondary Capture is what a picture without a stated class is.
-    sop_class = dataset.get("SOPClassUID") or old.get("MediaStorageSOPClassUID") or "1.2.840.10008.5.1.4.1.1.7"
-    instance = dataset.get("SOPInstanceUID") or identities.uid(
+    sop_class: Any = dataset.get("SOPClassUID") or old.get("MediaStorageSOPClassUID") or "1.2.840.10008.5.1.4.1.1.7"
+    instance: Any = dataset.get("SOPInstanceUID") or identities.uid(
         old.get("MediaStorageSOPInstanceUID") or secrets.token_hex()
     )
     dataset.SOPClassUID, dataset.SOPInstanceUID = sop_class, instance

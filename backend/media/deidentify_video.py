@@ -95,7 +95,7 @@ def _coded_anew(masked: Masked, fps: float, scratch: Path, facts: dict) -> Intak
 
 
 def _run(command: list[str], frames: np.ndarray | None) -> None:
-    data = None if frames is None else memoryview(np.ascontiguousarray(frames)).cast("B")
+    data = None if frames is None else np.ascontiguousarray(frames).data.cast("B")
     try:
         done = subprocess.run(command, input=data, capture_output=True, timeout=TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -110,7 +110,8 @@ def read_series(paths: list[Path], limits: Limits) -> DicomImage:
     gaps = _uneven([planes[index] for index in order], distance)
     if gaps:
         notes = (*notes, gaps)
-    slices, window, lut, photometric = [], None, None, text(first, "PhotometricInterpretation") or "MONOCHROME2"
+    slices: list[Any] = []
+    window, lut, photometric = None, None, text(first, "PhotometricInterpretation") or "MONOCHROME2"
     for index in order:
         dataset = open_dataset(chosen[index][0], limits)
         require_pixels(dataset)

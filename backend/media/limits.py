@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from backend.errors import UserError
 from backend.settings import MIB, Settings
@@ -108,7 +108,7 @@ class Limits:
                 "Send a part of it, or raise SYNTHSCOPE_MAX_UPLOAD_MIB.",
             )
 
-    def copy(self, source: BinaryIO, write: Callable[[bytes], object], stored: int) -> int:
+    def copy(self, source: IO[bytes], write: Callable[[bytes], object], stored: int) -> int:
         """Copy an unpacking stream in small pieces under both guards. ``stored`` is its packed size. Returns bytes."""
         total = 0
         while chunk := source.read(CHUNK):

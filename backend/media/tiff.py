@@ -140,7 +140,7 @@ def read_directories(path: Path, *, nested: bool = False) -> list[Directory]:
     with path.open("rb") as file:
         layout, first, pointer = read_header(file)
         pages: list[Directory] = []
-        pending = [(first, pointer, None)]
+        pending: list[tuple[int, int, int | None]] = [(first, pointer, None)]
         seen: set[int] = set()
         while pending:
             at, pointer, parent = pending.pop(0)

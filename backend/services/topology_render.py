@@ -54,7 +54,7 @@ def base_picture(mask: np.ndarray) -> np.ndarray:
     """Bool [H, W] as RGB uint8 [H, W, 3]: foreground middle grey on near-black."""
     import numpy as np
 
-    return np.where(np.asarray(mask, bool)[..., None], np.uint8(FOREGROUND), np.uint8(BACKGROUND))
+    return np.where(np.asarray(mask, bool)[..., None], np.array(FOREGROUND, np.uint8), np.array(BACKGROUND, np.uint8))
 
 
 def change_picture(mask: np.ndarray, codes: np.ndarray, *, legend: bool = True) -> np.ndarray:

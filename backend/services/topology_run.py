@@ -170,7 +170,7 @@ def _refined(request: RefineRequest, probability: np.ndarray, ctx: JobContext) -
     from models.topology.inference import refine
 
     ctx.progress(0, 1, "Loading the network")
-    model = ctx.weights.load(request.weights, build_refiner, ctx.device)
+    model: Any = ctx.weights.load(request.weights, build_refiner, ctx.device)
     if model.dimensions != 2:
         raise UserError(
             f"The weights {request.weights!r} are for volumes.",

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from backend.settings import Settings
 
 
-def sample_truth(sample_id: str, shape: tuple[int, int], settings: Settings) -> np.ndarray | None:
+def sample_truth(sample_id: str, shape: tuple[int, ...], settings: Settings) -> np.ndarray | None:
     """Truth of a mask sample, bool [H, W] of ``shape``, or ``None`` where none is known.
 
     A phantom is drawn again from the seed in its id; a prediction of the data folder lies beside its truth.

@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 Value = TypeVar("Value")
 
@@ -68,7 +68,7 @@ class SingleFlightCache(Generic[Value]):
         flight.set_result(value)
         return value
 
-    def forget(self, belongs: Callable[[Hashable], bool]) -> None:
+    def forget(self, belongs: Callable[[Any], bool]) -> None:
         """Drop every value whose key ``belongs`` says yes to."""
         with self._lock:
             for key in [key for key in self._values if belongs(key)]:

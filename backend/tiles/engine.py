@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from backend.tiles.cache import SingleFlightCache
 from backend.tiles.opened import OpenedSlide
@@ -49,7 +49,7 @@ class TileEngine:
         self._opener = opener
         self._most_open = open_slides
         self._tiles: SingleFlightCache[Tile] = SingleFlightCache(cache_mib * MIB // 4, lambda tile: len(tile.data))
-        self._blocks = SingleFlightCache(cache_mib * MIB * 3 // 4, lambda block: block.nbytes)
+        self._blocks: SingleFlightCache[Any] = SingleFlightCache(cache_mib * MIB * 3 // 4, lambda block: block.nbytes)
         self._lock = threading.Lock()
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._opening: dict[str, Future[None]] = {}

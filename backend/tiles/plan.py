@@ -103,8 +103,8 @@ def _read(
     slide: RegionReader, index: int, tiff: Sequence[TiffLevel], file: TileFile | None
 ) -> tuple[BlockSource, TiffLevel | None]:
     """The level by its tiles if they can be decoded here and show the same picture, else through the slide's reader."""
-    for level in tiff if file is not None else ():
-        if level.size == tuple(slide.level_dimensions[index]):
+    for level in tiff:
+        if file is not None and level.size == tuple(slide.level_dimensions[index]):
             blocks = TiffBlocks(file, level)
             if agrees(blocks, level, slide, index):
                 return blocks, level

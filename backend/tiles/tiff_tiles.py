@@ -11,7 +11,7 @@ import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -155,7 +155,7 @@ def _same_picture(
     return float(np.abs(area_resize(ours, *small).astype(np.int16) - area_resize(theirs, *small)).mean()) <= AGREEMENT
 
 
-def _level(page: object) -> TiffLevel | None:
+def _level(page: Any) -> TiffLevel | None:
     """The page as a level, or ``None`` when its layout is not one of ours."""
     if not getattr(page, "is_tiled", False) or page.tilewidth > MAX_TILE_SIDE or page.tilelength > MAX_TILE_SIDE:
         return None

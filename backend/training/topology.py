@@ -162,15 +162,18 @@ def validate_each(model: Refiner, pairs: list[tuple[np.ndarray, np.ndarray]]) ->
 
     found: dict[str, list[float]] = {}
     for clean, upstream in pairs:
-        methods = {"upstream": upstream > 0.5, "fillholes": tidy(upstream > 0.5, **TIDY), "refiner": None}
-        methods["refiner"] = tidy(refine(model, upstream) > 0.5, **TIDY)
+        methods = {
+            "upstream": upstream > 0.5,
+            "fillholes": tidy(upstream > 0.5, **TIDY),
+            "refiner": tidy(refine(model, upstream) > 0.5, **TIDY),
+        }
         for method, mask in methods.items():
             for measure, value in measures(mask, clean).items():
                 found.setdefault(f"{method}.{measure}", []).append(value)
     return found
 
 
-TIDY = {"size": 40, "share": 0.15, "least": 32}
+TIDY: dict[str, Any] = {"size": 40, "share": 0.15, "least": 32}
 """Pixels below which a piece goes, share of the median hole and pixels below which a hole is filled: after refinement
 of a phantom, and by the trivial repair that stands beside it."""
 

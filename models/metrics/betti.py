@@ -27,7 +27,7 @@ def label(mask: NDArray[np.bool_], connectivity: Connectivity = "full") -> tuple
     if mask.ndim == 2:
         ways = 8 if connectivity == "full" else 4
         count, labels = cv2.connectedComponents(mask.view(np.uint8), connectivity=ways, ltype=cv2.CV_32S)
-        return labels, count - 1
+        return np.asarray(labels, np.int32), count - 1
     structure = ndimage.generate_binary_structure(mask.ndim, mask.ndim if connectivity == "full" else 1)
     labels, count = ndimage.label(mask, structure, output=np.int32)
     return labels, int(count)

@@ -71,10 +71,10 @@ def weathered(mask: np.ndarray, seed: int) -> np.ndarray:
     inside, outside = ndimage.distance_transform_edt(mask), ndimage.distance_transform_edt(~mask)
     # Twice the mean distance to the edge: exact for a strip, where it is uniform from 0 to the half-width.
     half_width, half_gap = 2 * float(inside[mask].mean()), 2 * float(outside[~mask].mean())
-    shift = rng.uniform(-0.35 * half_width, min(0.6 * half_width, half_gap / 4))
+    calibre = rng.uniform(-0.35 * half_width, min(0.6 * half_width, half_gap / 4))
     slow = smooth_field(mask.shape, max(2.0, half_width * rng.uniform(1.0, 4.0)), rng)
     fine = smooth_field(mask.shape, rng.uniform(1.5, 6.0), rng)
-    shift = shift + half_width * (rng.uniform(0, 0.5) * slow + rng.uniform(0, 0.2) * fine)
+    shift = calibre + half_width * (rng.uniform(0, 0.5) * slow + rng.uniform(0, 0.2) * fine)
     # The edge lies half way between two pixels, so that no shift changes nothing.
     moved = np.where(mask, inside - 0.5, 0.5 - outside) + shift > 0
     moved |= mask & ndimage.binary_dilation(skeletonize(mask), np.ones((3,) * mask.ndim))

@@ -61,11 +61,11 @@ def perturb(mask: np.ndarray, rng: np.random.Generator, config: PerturbationConf
         raise ValueError(f"no recipe is called {config.recipe!r}; there are {', '.join(RECIPES)}")
     mask = np.asarray(mask, bool)
     soft = np.clip(RECIPES[config.recipe](mask, rng, config), 0.0, 1.0).astype(np.float32)
-    foreground, background = np.count_nonzero(mask), np.count_nonzero(~mask)
+    foreground, background = int(np.count_nonzero(mask)), int(np.count_nonzero(~mask))
     return Perturbation(
         soft=soft,
-        deleted=float(np.count_nonzero(mask & (soft < 0.5)) / max(foreground, 1)),
-        added=float(np.count_nonzero(~mask & (soft >= 0.5)) / max(background, 1)),
+        deleted=int(np.count_nonzero(mask & (soft < 0.5))) / max(foreground, 1),
+        added=int(np.count_nonzero(~mask & (soft >= 0.5))) / max(background, 1),
     )
 
 
@@ -127,12 +127,12 @@ RECIPES: dict[str, Callable[[np.ndarray, np.random.Generator, PerturbationConfig
 def _distances(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Distance in pixels to the other class, inside and outside the mask, each float32 and 0 on the other side."""
     limit = float(max(mask.shape))
-    both = []
+    both: list[np.ndarray] = []
     for part in (mask, ~mask):
         if part.all():
             both.append(np.full(mask.shape, limit, np.float32))
         elif mask.ndim == 2:
-            both.append(cv2.distanceTransform(part.astype(np.uint8), cv2.DIST_L2, 5))
+            both.append(np.asarray(cv2.distanceTransform(part.astype(np.uint8), cv2.DIST_L2, 5)))
         else:
             both.append(ndimage.distance_transform_edt(part).astype(np.float32))
     return both[0], both[1]

@@ -53,7 +53,7 @@ class Refiner(nn.Module):
         self.head = conv(widths[0], channels, 3, padding=1)
         self.scale = nn.Parameter(torch.ones(()))
         nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        nn.init.constant_(self.head.get_parameter("bias"), 0.0)
 
     @property
     def multiple(self) -> int:
@@ -92,7 +92,7 @@ class Block(nn.Module):
         self.norm2 = nn.GroupNorm(groups, channels_out)
         self.conv2 = conv(channels_out, channels_out, 3, padding=1)
         nn.init.zeros_(self.conv2.weight)
-        nn.init.zeros_(self.conv2.bias)
+        nn.init.constant_(self.conv2.get_parameter("bias"), 0.0)
 
     def forward(self, features: Tensor) -> Tensor:
         """(N, C, …) → (N, C, …), same sides."""

@@ -16,7 +16,7 @@ def copy_border(probability: np.ndarray) -> np.ndarray:
         for edge, inner in ((0, 1), (-1, -2)):
             rim = np.take(mended, edge, axis)
             if mended.shape[axis] > 2 and not rim.any():
-                index = [slice(None)] * mended.ndim
+                index: list[slice | int] = [slice(None)] * mended.ndim
                 index[axis] = edge
                 mended[tuple(index)] = np.take(mended, inner, axis)
     return mended
