@@ -2,7 +2,7 @@
 
 A whole tab, thinnest form::
 
-    from backend.services.topology import RefineRequest
+    from backend.services.topology.requests import RefineRequest
 
     def build(runtime: Runtime, shell: Shell) -> None:
         chosen = shell.samples(samples("mask"))               # hidden gr.Textbox: id of the sample

@@ -27,7 +27,7 @@ async def result(
     hysteresis_high: float | None = None,
 ) -> JSONResponse:
     """Betti numbers, changes, comparison and layer addresses; the later parameters tune the simple repairs."""
-    from backend.services.topology_view import finished, view
+    from backend.services.topology.view import finished, view
 
     runtime = runtime_of(request)
     asked: dict[str, Any] = {
@@ -47,8 +47,8 @@ async def result(
 @router.get("/api/topology/{job_id}/{layer}.png")
 async def picture(request: Request, job_id: str, layer: str, threshold: float | None = None) -> Response:
     """One layer as PNG: ``before``, ``after``, or ``kinds`` with a small code where a pixel was changed."""
-    from backend.services.topology_view import finished
-    from backend.services.topology_view import layer as draw
+    from backend.services.topology.view import finished
+    from backend.services.topology.view import layer as draw
 
     runtime = runtime_of(request)
     await found(finished, runtime, job_id)

@@ -102,8 +102,8 @@ def _pairs(predictions: Path, truths: Path) -> list[tuple[str, Path, Path]]:
 
 def _mask(path: Path, threshold: float) -> np.ndarray:
     from backend.media.limits import Limits
-    from backend.services.topology_input import interpret
-    from backend.services.topology_read import read_map
+    from backend.services.topology.input import interpret
+    from backend.services.topology.read import read_map
     from backend.settings import get_settings
 
     array = read_map(path, Limits.from_settings(get_settings())).array

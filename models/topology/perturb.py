@@ -43,6 +43,7 @@ class PerturbationConfig:
     box: float = 0.1
     strength: tuple[float, float] = (0.3, 1.3)
     soft_share: float = 0.35
+    patches: float = 0.6
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,8 @@ def clustered(mask: np.ndarray, rng: np.random.Generator, config: PerturbationCo
         _cracks(changed, mask, width, rng)
         _specks(changed, width, rng)
         _blots(changed, width, rng)
+        if rng.random() < config.patches:
+            _patches(changed, width, outside, rng)
     if way >= 0.65:
         field = random_field(config.family, mask.shape, int(rng.integers(4, 13)), rng) - rng.uniform(0.25, 0.5)
         where = smooth_field(mask.shape, 6 * width, rng) > rng.uniform(-0.5, 1.0)
@@ -187,6 +190,19 @@ def _blots(changed: np.ndarray, width: float, rng: np.random.Generator) -> None:
         centre = np.array([rng.integers(n) for n in changed.shape])
         radii = width * rng.uniform(1.5, 6.0, changed.ndim)
         _ball(changed, centre, radii, rng.choice([-1.0, 1.0]) * width * rng.uniform(1.0, 4.0))
+
+
+def _patches(changed: np.ndarray, width: float, outside: np.ndarray, rng: np.random.Generator) -> None:
+    """Ragged patches, up to several cells wide, in which everything is filled or everything is lost."""
+    gaps = outside[outside > 0]
+    gap = float(np.clip(np.quantile(gaps, 0.9), 1.5, 60.0)) if gaps.size else width
+    for sign, depth in ((1.0, gap), (-1.0, width)):
+        if rng.random() < 0.7:
+            scale = (width + gap) * rng.uniform(0.3, 1.5)
+            place = smooth_field(changed.shape, scale, rng)
+            place += rng.uniform(0.1, 0.6) * smooth_field(changed.shape, max(1.0, scale * rng.uniform(0.1, 0.3)), rng)
+            inside = np.clip((place - rng.uniform(1.2, 2.6)) * rng.uniform(1.0, 5.0), 0.0, 1.0)
+            changed += sign * depth * rng.uniform(1.0, 3.0) * inside
 
 
 def _add_blob(soft: np.ndarray, rng: np.random.Generator, *, sigma: float, height: float) -> None:

@@ -12,8 +12,8 @@ from PIL import Image
 from backend.identity import LOCAL
 from backend.runtime import Runtime
 from backend.samples import accept_sample
-from backend.services.topology import RefineRequest
-from tests.backend.services.small_refiner import write_small_refiner
+from backend.services.topology.requests import RefineRequest
+from tests.backend.services.topology.small_refiner import write_small_refiner
 
 
 @pytest.fixture

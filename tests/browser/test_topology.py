@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 
 from backend.media.marks import read_provenance
 from backend.weights import SHIPPED
-from tests.backend.services.small_refiner import write_small_refiner
+from tests.backend.services.topology.small_refiner import write_small_refiner
 from tests.browser.conftest import Watch, playwright
 from tests.serving import Server, serve
 

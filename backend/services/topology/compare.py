@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from backend.services.topology import Betti, ComparisonRow, SimpleRepairs, TruthErrors
+from backend.services.topology.requests import Betti, ComparisonRow, SimpleRepairs, TruthErrors
 
 if TYPE_CHECKING:
     import numpy as np

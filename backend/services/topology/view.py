@@ -17,7 +17,12 @@ import numpy as np
 from backend.errors import UserError
 from backend.jobs.contract import JobState
 from backend.media.limits import Limits
-from backend.services.topology import (
+from backend.services.topology.compare import SIMPLE, compare, measure
+from backend.services.topology.cut import LISTED_CHANGES, Cut, cleaning, cut, read_pair
+from backend.services.topology.input import Contents, Reading, describe
+from backend.services.topology.read import read_map
+from backend.services.topology.render import BY_KIND, KINDS, png_bytes
+from backend.services.topology.requests import (
     CONNECTIVITY,
     Betti,
     ComparisonRow,
@@ -25,12 +30,7 @@ from backend.services.topology import (
     RefineResult,
     SimpleRepairs,
 )
-from backend.services.topology_compare import SIMPLE, compare, measure
-from backend.services.topology_cut import LISTED_CHANGES, Cut, cleaning, cut, read_pair
-from backend.services.topology_input import Contents, Reading, describe
-from backend.services.topology_read import read_map
-from backend.services.topology_render import BY_KIND, KINDS, png_bytes
-from backend.services.topology_run import open_input, true_mask
+from backend.services.topology.run import open_input, true_mask
 
 if TYPE_CHECKING:
     from backend.runtime import Runtime

@@ -1,6 +1,6 @@
 """Topology: repair breaks, holes, bridges and islands in a segmentation, and show every change.
 
-The use cases of the system as jobs. Foreground is 8-connected and background 4-connected throughout, so β₀ counts
+The use cases as jobs. Foreground is 8-connected and background 4-connected throughout, so β₀ counts
 8-connected pieces and β₁ the holes that 4-connected background forms inside them. Nothing heavy is imported on top.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from backend.jobs.contract import Action, JobContext
-from backend.services.topology_input import EVERY_LABEL, Kind, LabelShare, Reading
+from backend.services.topology.input import EVERY_LABEL, Kind, LabelShare, Reading
 
 CONNECTIVITY = "foreground 8-connected, background 4-connected"
 DEFAULT_WEIGHTS = "topology/refiner2d"
@@ -68,7 +68,7 @@ class RefineRequest:
 
     ``source`` is the artifact id of an upload or sample; ``truth`` optionally that of its true mask, for measuring
     only. ``reading``, ``channel``, ``label``, ``invert`` and ``mend_frame`` say how to read the file (see
-    ``topology_input``). ``input_threshold`` makes the mask "before", ``threshold`` the mask "after", both from
+    ``input``). ``input_threshold`` makes the mask "before", ``threshold`` the mask "after", both from
     probabilities in 0..1. ``remove_below``, ``fill_below`` (pixels) and ``fill_share`` (of the median hole) clean the
     refined mask of islands and holes that small, 0 switches each off; that cleaning alone stands beside the network.
     The result depends on nothing else, so a replay gives the same pixels.
@@ -203,14 +203,14 @@ class RefineResult:
 
 def refine(request: RefineRequest, ctx: JobContext) -> RefineResult:
     """Repair a segmentation by the network and store mask, probability, change map and change table."""
-    from backend.services.topology_run import run_refine
+    from backend.services.topology.run import run_refine
 
     return run_refine(request, ctx)
 
 
 def rethreshold(request: ThresholdRequest, ctx: JobContext) -> ThresholdResult:
     """Store the mask of an earlier refinement at another threshold, with its change map and table."""
-    from backend.services.topology_run import run_threshold
+    from backend.services.topology.run import run_threshold
 
     return run_threshold(request, ctx)
 

@@ -12,18 +12,18 @@ import numpy as np
 from backend.errors import UserError
 from backend.jobs.contract import ArtifactView, JobContext
 from backend.media.limits import Limits
-from backend.services.topology import (
+from backend.services.topology.compare import betti, compare
+from backend.services.topology.cut import LISTED_CHANGES, Keeper, cleaning, cut, quantise, read_pair
+from backend.services.topology.input import InputMap, interpret, require_two_sides
+from backend.services.topology.read import read_map
+from backend.services.topology.render import preview_png
+from backend.services.topology.requests import (
     DEFAULT_WEIGHTS,
     RefineRequest,
     RefineResult,
     ThresholdRequest,
     ThresholdResult,
 )
-from backend.services.topology_compare import betti, compare
-from backend.services.topology_cut import LISTED_CHANGES, Keeper, cleaning, cut, quantise, read_pair
-from backend.services.topology_input import InputMap, interpret, require_two_sides
-from backend.services.topology_read import read_map
-from backend.services.topology_render import preview_png
 from backend.settings import get_settings
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ PREVIEW_EVERY_S = 0.5
 
 
 def run_refine(request: RefineRequest, ctx: JobContext) -> RefineResult:
-    """See :func:`backend.services.topology.refine`."""
+    """See :func:`backend.services.topology.requests.refine`."""
     ctx.progress(0, 1, "Reading the mask")
     check_thresholds(request)
     source = ctx.view(request.source)
@@ -88,7 +88,7 @@ def run_refine(request: RefineRequest, ctx: JobContext) -> RefineResult:
 
 
 def run_threshold(request: ThresholdRequest, ctx: JobContext) -> ThresholdResult:
-    """See :func:`backend.services.topology.rethreshold`."""
+    """See :func:`backend.services.topology.requests.rethreshold`."""
     ctx.progress(0, 1, "Cutting at the threshold")
     check_thresholds(request)
     made = ctx.view(request.probability)
@@ -151,7 +151,7 @@ def true_mask(
 ) -> np.ndarray | None:
     """The true mask that was uploaded, or the sample's own, bool [H, W]; ``None`` without one. Raises ``UserError``."""
     if not request.truth:
-        from backend.services.topology_truth import sample_truth
+        from backend.services.topology.truth import sample_truth
 
         return sample_truth(str(source.properties.get("sample", "")), shape, get_settings())
     opened = read_map(path_of(request.truth), Limits.from_settings(get_settings()))

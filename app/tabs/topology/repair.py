@@ -1,4 +1,4 @@
-"""The Topology tab: choose a segmentation, repair it, see before | after with every changed place."""
+"""Repair one segmentation: choose it, refine it, see before | after with every changed place."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from backend.errors import UserError
 from backend.identity import LOCAL
 from backend.jobs.contract import JobView
 from backend.samples import accept_sample, samples
-from backend.services.topology import (
+from backend.services.topology.requests import (
     DEFAULT_WEIGHTS,
     EVERY_LABEL,
     FILL_BELOW,
@@ -179,7 +179,7 @@ def _open_sample(runtime: Runtime, chosen: str) -> Any:
 
 def _look(runtime: Runtime, shell: Shell, artifact: str, how: Any, map_name: str) -> tuple[Any, ...]:
     """What the file holds, in one line, and the choices it needs; a file that is no segmentation says so here."""
-    from backend.services.topology_view import look, seconds_per_megapixel
+    from backend.services.topology.view import look, seconds_per_megapixel
 
     nothing = gr.update(choices=[], value=None, visible=False)
     if not artifact:
@@ -213,7 +213,7 @@ def _look(runtime: Runtime, shell: Shell, artifact: str, how: Any, map_name: str
 
 def _keep(runtime: Runtime, wish: str, kept: Any, card: Any) -> tuple[Any, Any]:
     """Store the mask at the threshold in view: ``wish`` is 'JOB THRESHOLD …' as the viewer wrote it."""
-    from backend.services.topology_view import finished
+    from backend.services.topology.view import finished
 
     parts = wish.split(" ")
     if len(parts) < 2:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from backend.errors import UserError
-from backend.services.topology_input import EVERY_LABEL, describe, interpret, require_two_sides
+from backend.services.topology.input import EVERY_LABEL, describe, interpret, require_two_sides
 
 
 def ring(size: int = 32) -> np.ndarray:

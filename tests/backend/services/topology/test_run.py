@@ -21,10 +21,11 @@ from backend.media.limits import Limits
 from backend.media.marks import read_provenance
 from backend.provenance import Provenance
 from backend.runtime import Runtime
-from backend.services.topology import Betti, RefineRequest, SimpleRepairs, ThresholdRequest
-from backend.services.topology_view import finished, layer, look, view
+from backend.services.topology import view as topology_view
+from backend.services.topology.requests import Betti, RefineRequest, SimpleRepairs, ThresholdRequest
+from backend.services.topology.view import finished, layer, look, view
 from backend.settings import Settings
-from tests.backend.services.small_refiner import write_small_refiner
+from tests.backend.services.topology.small_refiner import write_small_refiner
 
 WEIGHTS = "topology/small"
 Store = Callable[..., str]
@@ -202,8 +203,6 @@ def test_the_page_gets_sentences_layers_and_nothing_of_other_jobs(runtime: Runti
 
 
 def test_a_large_layer_is_shrunk_without_losing_a_changed_pixel(monkeypatch):
-    from backend.services import topology_view
-
     monkeypatch.setattr(topology_view, "LARGEST_LAYER", 1000)
     layer_of_one = np.zeros((101, 99), np.uint8)
     layer_of_one[100, 98] = 5

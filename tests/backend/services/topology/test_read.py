@@ -16,8 +16,8 @@ from backend.identity import LOCAL
 from backend.media.intake import accept_upload
 from backend.media.limits import Limits
 from backend.runtime import Runtime
-from backend.services.topology_input import interpret
-from backend.services.topology_read import read_map
+from backend.services.topology.input import interpret
+from backend.services.topology.read import read_map
 
 LIMITS = Limits()
 

@@ -1,4 +1,4 @@
-"""Open a stored segmentation, whatever its format, as one array that ``topology_input`` can interpret.
+"""Open a stored segmentation, whatever its format, as one array that ``input`` can interpret.
 
 PNG, TIFF, JPEG and BMP pictures, NPY and NPZ arrays, NIfTI slices, and single-frame DICOM segmentations. A file may
 offer several maps (arrays of an NPZ, channels of a softmax stack): each has a name to choose it by.

@@ -12,9 +12,9 @@ from backend.errors import UserError
 from backend.jobs.contract import JobContext
 from backend.media.limits import Limits
 from backend.provenance import Provenance
-from backend.services.topology import Betti, ChangeRow, RefineRequest, ThresholdRequest
-from backend.services.topology_compare import betti
-from backend.services.topology_render import BY_KIND, change_picture
+from backend.services.topology.compare import betti
+from backend.services.topology.render import BY_KIND, change_picture
+from backend.services.topology.requests import Betti, ChangeRow, RefineRequest, ThresholdRequest
 from backend.settings import get_settings
 
 LISTED_CHANGES = 500  # changes kept in a result and shown in the page; the table has all
