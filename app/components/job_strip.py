@@ -25,10 +25,13 @@ if TYPE_CHECKING:
 class JobSlot:
     """The place in a tab where one job of one system is shown. ``job_id`` is a hidden textbox with the job's id."""
 
-    def __init__(self, runtime: Runtime, system: str, actions: Sequence[str], elem_id: str) -> None:
+    def __init__(
+        self, runtime: Runtime, system: str, actions: Sequence[str], elem_id: str, estimate: bool = True
+    ) -> None:
         self._runtime = runtime
         self.system = system
         self.actions = tuple(actions)
+        self._estimate = "" if estimate else " quiet"
         self._final_id = f"{elem_id}-final"
         self.job_id = hidden(f"{elem_id}-job")
         self._final = hidden(self._final_id)
@@ -37,7 +40,7 @@ class JobSlot:
     def _html(self, job_id: str) -> str:
         return (
             f'<ss-job system="{escape(self.system)}" actions="{escape(" ".join(self.actions))}" job="{escape(job_id)}" '
-            f'into="{self._final_id}"></ss-job>'
+            f'into="{self._final_id}"{self._estimate}></ss-job>'
         )
 
     def submit(

@@ -111,9 +111,13 @@ class Shell:
         """Strip of samples; the hidden textbox gets the id of the chosen *sample* (see ``samples.accept_sample``)."""
         return sample_strip(self._id("samples"), samples)
 
-    def job(self, system: str, actions: Sequence[str] = ()) -> JobSlot:
-        """Strip of one job of ``system`` (of one of ``actions``, when given); see :class:`JobSlot`."""
-        return JobSlot(self.runtime, system, actions, self._id("job"))
+    def job(self, system: str, actions: Sequence[str] = (), *, estimate: bool = True) -> JobSlot:
+        """Strip of one job of ``system`` (of one of ``actions``, when given); see :class:`JobSlot`.
+
+        ``estimate`` says before the first job how long the first of ``actions`` takes; a tab that knows better by the
+        size of what was chosen switches it off.
+        """
+        return JobSlot(self.runtime, system, actions, self._id("job"), estimate)
 
     def provenance(self, artifact_ids: Iterable[str] = ()) -> ProvenanceCard:
         """Cards that tell where artifacts came from; ``.html`` is the component, ``.render(ids)`` its value."""

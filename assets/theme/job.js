@@ -1,4 +1,4 @@
-// <ss-job system actions job into>: one job from queue to end, drawn from /api/jobs/{id}; comes back after a reload.
+// <ss-job system actions job into quiet>: one job from queue to end, drawn from /api/jobs/{id}; comes back after a reload.
 import { Part, api, element, errorBox, fill, params, timeText } from "./common.js";
 
 const FASTEST = 250;
@@ -42,7 +42,7 @@ class Job extends Part {
 
   async drawEstimate() {
     const action = (this.getAttribute("actions") || "").split(" ")[0];
-    if (!action) return;
+    if (!action || this.hasAttribute("quiet")) return;
     try {
       const query = new URLSearchParams({ system: this.getAttribute("system"), action });
       const { seconds } = await api(`/api/estimate?${query}`);

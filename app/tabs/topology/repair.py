@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from app.components.shell import Shell
     from backend.runtime import Runtime
 
+ACTIONS = ("refine", "threshold")
 ACCEPT = ".png,.tif,.tiff,.bmp,.npz,.npy,.nii,.nii.gz,.dcm,.jpg,.jpeg"
 INTRODUCTION = """<section class="ss-hero"><p>A segmentation can overlap well with the truth and still be wrong where
 it matters: a vessel broken in two, two walls joined by a stray pixel. Give the mask or probability map of any
@@ -100,8 +101,8 @@ def build(runtime: Runtime, shell: Shell) -> None:
             label = gr.Dropdown([], label="Label to repair", visible=False, interactive=True)
             channel = gr.Dropdown([], label="Map in the file", visible=False, interactive=True)
             run = gr.Button("Repair", variant="primary", interactive=False, elem_id="topology-run")
-    # No action is named, so that the strip leaves the estimate to the line above it, which knows the size.
-    job = shell.job("topology")
+    # The line above tells how long it takes, because it knows the size.
+    job = shell.job("topology", ACTIONS, estimate=False)
     result = html()
     downloads = shell.downloads()
     keep = shell.hidden("keep")
