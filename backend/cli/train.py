@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 from backend.catalogue import CATALOGUE
 from backend.cli.console import err, out
@@ -33,6 +34,9 @@ def train(
         Path | None,
         typer.Option("--out", help="Folder for weights, card and checkpoint [default: your home's weights]."),
     ] = None,
+    start: Annotated[
+        str, typer.Option(help="Weights to go on from, for example topology/refiner2d [default: from scratch].")
+    ] = "",
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
     resume: Annotated[bool, typer.Option(help="Go on from the checkpoint in the folder.")] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace finished weights in the folder.")] = False,
@@ -42,7 +46,9 @@ def train(
     Weights in the default folder are found by name, for example topology/trained. Press Ctrl-C to stop; the same
     command goes on from there.
 
-    Example: python -m backend train topology --data masks --minutes 20
+    Example: python -m backend train topology --masks masks --minutes 20
+
+    Example: python -m backend train topology --masks masks --minutes 4 --start topology/refiner2d
 
     Example: python -m backend train topology recipe=polynomial --minutes 5 --out baseline
     """
@@ -66,11 +72,15 @@ def train(
         "device": resolve_device(device),
         "seed": seed,
         "resume": resume,
-        "command": _command(system, data, minutes, seed, values or []),
+        "command": _command(system, data, minutes, seed, start, values or []),
     }
+    fields = {field.name for field in dataclasses.fields(recipe.TrainRequest)}
     if data is not None:
-        fields = {field.name for field in dataclasses.fields(recipe.TrainRequest)}
         given["masks" if "masks" in fields else "data"] = data
+    if start:
+        if "start" not in fields:
+            raise UserError(f"The training of {system!r} cannot go on from other weights.", what_to_do="Omit --start.")
+        given["start"] = start
     request = fill(recipe.TrainRequest, values or [], given)
     try:
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
@@ -86,13 +96,40 @@ def train(
     out().print(
         f"{report.steps} steps in {report.minutes:.1f} minutes. Weights {report.sha256[:16]} in {report.folder}"
     )
-    for measure, value in report.validation.items():
-        out().print(f"  {measure:<24} {value:.4g}")
+    out().print(_table(system, report))
 
 
-def _command(system: str, data: Path | None, minutes: float, seed: int, values: list[str]) -> str:
+def _table(system: str, report: Any) -> Table:
+    """The closing table: a row a method, a column a measure, with intervals over the items that were measured."""
+    rows: dict[str, dict[str, str]] = {}
+    for key, mean in report.validation.items():
+        method, _, measure = key.rpartition(".")
+        rows.setdefault(method or system, {})[measure] = _cell(mean, report.each.get(key, []))
+    measures = list(dict.fromkeys(measure for row in rows.values() for measure in row))
+    count = max((len(values) for values in report.each.values()), default=0)
+    what = f"{count} held out" if report.held_out else f"the {count} of the training itself, too few to hold any out"
+    table = Table(title=f"Mean [95 % interval] over {what}", title_justify="left", min_width=60)
+    table.add_column("method")
+    for measure in measures:
+        table.add_column(measure, justify="right", no_wrap=True)
+    for method, row in rows.items():
+        table.add_row(method, *(row.get(measure, "") for measure in measures))
+    return table
+
+
+def _cell(mean: float, values: list[float]) -> str:
+    if len(values) < 2:
+        return f"{mean:.3g}"
+    from backend.training.topology_measure import interval
+
+    _, low, high = interval(values)
+    return f"{mean:.3g} [{low:.3g}, {high:.3g}]"
+
+
+def _command(system: str, data: Path | None, minutes: float, seed: int, start: str, values: list[str]) -> str:
     """The command as the card names it: without the places of this machine."""
     parts = ["python -m backend train", system, *map(shlex.quote, values), f"--minutes {minutes:g}", f"--seed {seed}"]
+    parts += [f"--start {shlex.quote(start)}"] if start else []
     return " ".join([*parts, "--data DIR"] if data is not None else parts)
 
 

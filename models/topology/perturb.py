@@ -28,19 +28,24 @@ from models.topology.families import random_field
 class PerturbationConfig:
     """How to damage a mask. Lengths in pixels. Ranges are sampled uniformly for every mask.
 
-    ``deleted`` is the accepted share of the window's foreground that the polynomial field removes; a draw outside is
-    rejected, up to ``attempts`` times. ``soft_share`` of the clustered samples stay probabilities, the rest are binary.
+    Polynomial: ``slope`` is how strongly the field h in 0…1 acts, H = max(0, 1 − slope · (1 − h)), 1.5 as published;
+    ``deleted`` the accepted share of the window's foreground that it removes: a draw outside is rejected, up to
+    ``attempts`` times; ``second_field`` and ``box`` are the shares of samples that get one. Clustered: ``orders`` is
+    the range of the field's order, ``strength`` that of the noise; ``patches`` is the share of samples that get some,
+    and ``soft_share`` of the samples stay probabilities, the rest are binary.
     """
 
     recipe: str = "clustered"
     family: str = "chebyshev"
     order: int = 6
+    slope: float = 1.5
     window: int = 64
     deleted: tuple[float, float] = (0.05, 0.6)
     attempts: int = 20
     blobs: tuple[int, int] = (1, 9)
     second_field: float = 0.3
     box: float = 0.1
+    orders: tuple[int, int] = (4, 12)
     strength: tuple[float, float] = (0.3, 1.3)
     soft_share: float = 0.35
     patches: float = 0.6
@@ -48,11 +53,16 @@ class PerturbationConfig:
 
 @dataclass(frozen=True)
 class Perturbation:
-    """A damaged mask. ``soft``: float32 of the mask's shape, 0…1. ``deleted``: share of foreground below one half."""
+    """A damaged mask. ``soft``: float32 of the mask's shape, 0…1. ``deleted``: share of foreground below one half.
+
+    ``added``: share of background at or above it. ``field``: float32 of the shape, what disturbed the mask: H, by which
+    it was multiplied (polynomial; 1 outside the window), or by how many pixels its edge was moved outwards (clustered).
+    """
 
     soft: np.ndarray
     deleted: float
     added: float
+    field: np.ndarray
 
 
 def perturb(mask: np.ndarray, rng: np.random.Generator, config: PerturbationConfig | None = None) -> Perturbation:
@@ -61,24 +71,31 @@ def perturb(mask: np.ndarray, rng: np.random.Generator, config: PerturbationConf
     if config.recipe not in RECIPES:
         raise ValueError(f"no recipe is called {config.recipe!r}; there are {', '.join(RECIPES)}")
     mask = np.asarray(mask, bool)
-    soft = np.clip(RECIPES[config.recipe](mask, rng, config), 0.0, 1.0).astype(np.float32)
+    soft, field = RECIPES[config.recipe](mask, rng, config)
+    soft = np.clip(soft, 0.0, 1.0).astype(np.float32)
     foreground, background = int(np.count_nonzero(mask)), int(np.count_nonzero(~mask))
     return Perturbation(
         soft=soft,
         deleted=int(np.count_nonzero(mask & (soft < 0.5))) / max(foreground, 1),
         added=int(np.count_nonzero(~mask & (soft >= 0.5))) / max(background, 1),
+        field=field,
     )
 
 
-def polynomial(mask: np.ndarray, rng: np.random.Generator, config: PerturbationConfig) -> np.ndarray:
+Recipe = Callable[[np.ndarray, np.random.Generator, PerturbationConfig], tuple[np.ndarray, np.ndarray]]
+"""Mask, generator and settings in; the damaged map and the field that damaged it out."""
+
+
+def polynomial(mask: np.ndarray, rng: np.random.Generator, config: PerturbationConfig) -> tuple[np.ndarray, np.ndarray]:
     """The published recipe. Departure: the deleted share is checked, and a draw outside the range is drawn again."""
     soft = mask.astype(np.float32)
+    acting = np.ones(mask.shape, np.float32)
     window = _window(mask, rng, config.window)
     inside = mask[window]
     if inside.any():
         for _ in range(max(1, config.attempts)):
             field = random_field(config.family, inside.shape, config.order, rng)
-            keep = np.maximum(0.0, 1.5 * field - 0.5)
+            keep = np.maximum(0.0, 1.0 - config.slope * (1.0 - field))
             if config.deleted[0] <= float(np.mean(keep[inside] < 0.5)) <= config.deleted[1]:
                 break
         else:
@@ -86,6 +103,7 @@ def polynomial(mask: np.ndarray, rng: np.random.Generator, config: PerturbationC
             share = rng.uniform(*config.deleted)
             keep = np.clip(field - np.quantile(field[inside], share) + 0.5, 0.0, 1.0)
         soft[window] *= keep
+        acting[window] = keep
     for _ in range(int(rng.integers(config.blobs[0], config.blobs[1] + 1))):
         _add_blob(soft, rng, sigma=max(1.0, rng.normal(3.0, 0.5)), height=rng.uniform(0.0, 0.9))
     if rng.random() < config.second_field:
@@ -93,10 +111,10 @@ def polynomial(mask: np.ndarray, rng: np.random.Generator, config: PerturbationC
         soft[window] = np.maximum(soft[window], np.where(inside, 0.0, np.maximum(0.0, 2.5 * extra - 1.5)))
     if rng.random() < config.box:
         soft[_window(mask, rng, max(4, config.window // 8))] = 0.0
-    return ndimage.gaussian_filter(soft, 0.5)
+    return ndimage.gaussian_filter(soft, 0.5), acting
 
 
-def clustered(mask: np.ndarray, rng: np.random.Generator, config: PerturbationConfig) -> np.ndarray:
+def clustered(mask: np.ndarray, rng: np.random.Generator, config: PerturbationConfig) -> tuple[np.ndarray, np.ndarray]:
     """Our recipe: clustered noise on the signed distance, cracks, specks and blots, or a polynomial field, or both."""
     way = rng.random()
     inside, outside = _distances(mask)
@@ -113,15 +131,17 @@ def clustered(mask: np.ndarray, rng: np.random.Generator, config: PerturbationCo
         if rng.random() < config.patches:
             _patches(changed, width, outside, rng)
     if way >= 0.65:
-        field = random_field(config.family, mask.shape, int(rng.integers(4, 13)), rng) - rng.uniform(0.25, 0.5)
+        order = int(rng.integers(config.orders[0], config.orders[1] + 1))
+        field = random_field(config.family, mask.shape, order, rng) - rng.uniform(0.25, 0.5)
         where = smooth_field(mask.shape, 6 * width, rng) > rng.uniform(-0.5, 1.0)
         changed = np.where(where & (field < 0), changed + 6 * width * field, changed)
+    moved = (changed - distance).astype(np.float32)
     if rng.random() < config.soft_share:
-        return special.expit(changed / rng.uniform(0.3, 1.5))
-    return (changed > 0).astype(np.float32)
+        return special.expit(changed / rng.uniform(0.3, 1.5)), moved
+    return (changed > 0).astype(np.float32), moved
 
 
-RECIPES: dict[str, Callable[[np.ndarray, np.random.Generator, PerturbationConfig], np.ndarray]] = {
+RECIPES: dict[str, Recipe] = {
     "polynomial": polynomial,
     "clustered": clustered,
 }

@@ -351,6 +351,23 @@ def test_train_writes_weights_that_can_be_used(mask: Path, tmp_path: Path) -> No
     assert "finished weights in that folder" in complaint(*again)
 
 
+def test_train_goes_on_from_weights_and_ends_with_a_table(tmp_path: Path) -> None:
+    folder = tmp_path / "masks"
+    folder.mkdir()
+    for seed in range(3):
+        Image.fromarray(curvilinear.sample("mortar", 64, seed).astype(np.uint8) * 255).save(folder / f"{seed}.png")
+    common = ("train", "topology", "--masks", str(folder), "--minutes", "0.02", "--device", "cpu")
+    run(*common)
+    text = run(*common, "--start", "topology/trained", "--out", str(tmp_path / "second"))
+    assert "3 of the training itself" in text
+    for word in ("upstream", "fillholes", "refiner", "dice", "cldice", "matching"):
+        assert word in text
+    card = (tmp_path / "second" / "CARD.md").read_text()
+    assert "Started from the weights `topology/trained`." in card
+    assert "--start topology/trained" in card
+    assert "not installed" in complaint(*common, "--start", "topology/none", "--out", str(tmp_path / "third"))
+
+
 def test_what_train_refuses(tmp_path: Path) -> None:
     assert "nothing to train for 'slides'" in complaint("train", "slides")
     assert "no system called" in complaint("train", "nope")
