@@ -195,10 +195,11 @@ def _blocks_end(data: bytes, at: int) -> int:
     return at + 1
 
 
-def write_plain(path: Path, pixels: np.ndarray, format_: str) -> str:
+def write_plain(path: Path, pixels: np.ndarray, format_: str, source: Path | None = None) -> str:
     """Write pixels [H, W], [H, W, 3] or [H, W, 4] anew and lossless; returns the suffix that was used.
 
-    PNG where it can hold them (uint8, and uint16 in grey), else TIFF with deflate and nothing but what shows it.
+    PNG where it can hold them (uint8, and uint16 in grey), else TIFF with deflate and nothing but what shows it. Of a
+    TIFF ``source`` the resolution tags are kept.
     """
     if format_ != "tiff" and (pixels.dtype == np.uint8 or (pixels.dtype == np.uint16 and pixels.ndim == 2)):
         from PIL import Image
@@ -207,9 +208,20 @@ def write_plain(path: Path, pixels: np.ndarray, format_: str) -> str:
         return ".png"
     import tifffile
 
+    from backend.media.tiff_stack import TiffScale, read_scale
+
     photometric = "rgb" if pixels.ndim == 3 else "minisblack"
     extra = ["unassalpha"] if pixels.ndim == 3 and pixels.shape[2] == 4 else None
+    scale = read_scale(source) if source is not None and format_ == "tiff" else TiffScale()
     tifffile.imwrite(
-        path, pixels, photometric=photometric, extrasamples=extra, compression="zlib", metadata=None, software=False
+        path,
+        pixels,
+        photometric=photometric,
+        extrasamples=extra,
+        compression="zlib",
+        metadata=None,
+        software=False,
+        resolution=scale.resolution,
+        resolutionunit=scale.unit if scale.resolution else None,
     )
     return ".tif"

@@ -203,6 +203,8 @@ def _image(source: Path, kind: Sniffed, scratch: Path, limits: Limits) -> Intake
     from backend.media.deidentify_images import strip_jpeg, strip_png, write_plain
     from backend.media.images import read_image
 
+    if kind.format == "tiff" and (stack := _tiff_stack(source, scratch, limits)) is not None:
+        return stack
     pixels = read_image(source, limits)
     target, suffix, media_type, removed = scratch / "clean", kind.suffix, kind.media_type, True
     if kind.format in ("png", "jpeg"):
@@ -212,7 +214,7 @@ def _image(source: Path, kind: Sniffed, scratch: Path, limits: Limits) -> Intake
         if not np.array_equal(read_image(target, limits), pixels):
             raise UserError("The picture cannot be cleaned.", "It is put together in an unusual way.", "Save it again.")
     else:
-        suffix = write_plain(target, pixels, kind.format)
+        suffix = write_plain(target, pixels, kind.format, source)
         media_type = "image/png" if suffix == ".png" else "image/tiff"
     notes = []
     if removed and kind.format in ("png", "jpeg"):
@@ -228,6 +230,25 @@ def _image(source: Path, kind: Sniffed, scratch: Path, limits: Limits) -> Intake
     facts = {"rows": pixels.shape[0], "columns": pixels.shape[1], "dtype": str(pixels.dtype)}
     facts["channels"] = 1 if pixels.ndim == 2 else pixels.shape[2]
     return Intake(target, _image_kind(pixels), media_type, suffix, facts, tuple(notes))
+
+
+def _tiff_stack(source: Path, scratch: Path, limits: Limits) -> Intake | None:
+    """A TIFF whose pages are the slices of one volume, written anew with its scale; ``None`` when it is none."""
+    from backend.media.tiff_stack import imagej_description, read_scale, read_stack
+    from backend.media.write_tiff import write_pixels
+
+    stack = read_stack(source, limits)
+    if stack is None:
+        return None
+    target, scale = scratch / "clean.tif", read_scale(source)
+    write_pixels(target, stack, scale, imagej_description(scale, len(stack)), False)
+    facts: dict[str, Any] = {"shape": [int(side) for side in stack.shape], "dtype": str(stack.dtype)}
+    if scale.spacing_mm:
+        facts["spacing_mm"] = [round(value, 9) for value in scale.spacing_mm]
+    whole = stack.dtype.kind in "iu" and stack.min() >= 0
+    mask = whole and 2 <= len(np.unique(stack)) <= 4 * MASK_VALUES
+    notes = ("The pages were saved again without loss as one stack, and without their texts.",)
+    return Intake(target, "mask" if mask else "volume", "image/tiff", ".tif", facts, notes)
 
 
 def _image_kind(pixels: np.ndarray) -> Literal["image", "mask"]:

@@ -10,6 +10,8 @@ DICOM     Image Comments (0020,4000), the standard LT of the General Image modul
           characters; else the private UT (0099,xx01) of creator ``SYNTHSCOPE``
 NIfTI     header extension of code 6 (comment)
 NPZ       entry ``synthscope_mark``, a string of no dimension
+NPY       behind the array's last byte, where readers do not look: a line ``SynthScope provenance=`` and the mark
+TIFF      a line ``SynthScope provenance=`` and the mark in the Image Description (270) of the first page
 CSV       last column: its title is the research-use sentence, its first cell the mark
 OME-TIFF  CommentAnnotation in the OME-XML
 ========  ====================================================================================================
@@ -33,6 +35,7 @@ from backend.provenance import Provenance, canonical_json
 
 PNG_KEY = "SynthScope provenance"
 NPZ_KEY = "synthscope_mark"
+TIFF_KEY = NPY_KEY = "SynthScope provenance"
 OME_NAMESPACE = "synthscope/provenance"
 PRIVATE_CREATOR = "SYNTHSCOPE"
 PRIVATE_GROUP = 0x0099
@@ -124,9 +127,11 @@ def read_mark(path: Path) -> Mark | None:
         elif head[128:132] == b"DICM":
             text = _dicom(path)
         elif head[:4] in (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"):
-            text = _ome(path)
+            text = _tiff(path)
         elif head.startswith(b"PK"):
             text = _npz(path)
+        elif head.startswith(b"\x93NUMPY"):
+            text = _npy(path)
         elif head.startswith(b"\x1f\x8b") or head[344:347] == b"n+1" or head[4:7] == b"n+2":
             text = _nifti(path)
         else:
@@ -171,12 +176,17 @@ def _dicom(path: Path) -> str:
     return str(dataset.private_block(PRIVATE_GROUP, PRIVATE_CREATOR)[0x01].value)
 
 
-def _ome(path: Path) -> str:
-    import xml.etree.ElementTree as ElementTree
-
+def _tiff(path: Path) -> str:
     from backend.media.tiff import read_directories
 
     text = read_directories(path)[0].text("ImageDescription")
+    line = next((line for line in text.splitlines() if line.startswith(f"{TIFF_KEY}=")), "")
+    return line.partition("=")[2] if line else _ome(text)
+
+
+def _ome(text: str) -> str:
+    import xml.etree.ElementTree as ElementTree
+
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         return ""
     try:
@@ -198,6 +208,21 @@ def _npz(path: Path) -> str:
             return ""
         with archive.open(entry) as file:
             return str(np.lib.format.read_array(file, allow_pickle=False))
+
+
+def _npy(path: Path) -> str:
+    """What stands behind the array, whose size the header tells."""
+    import math
+
+    import numpy as np
+
+    with path.open("rb") as file:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+        file.seek(math.prod(shape) * dtype.itemsize, os.SEEK_CUR)
+        key, _, text = file.read(MAX_MARK).decode("utf-8").strip().partition("=")
+    return text if key == NPY_KEY else ""
 
 
 def _nifti(path: Path) -> str:

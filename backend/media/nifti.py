@@ -50,7 +50,8 @@ def read_nifti(path: Path, limits: Limits) -> Volume:
 
     Integers stay integers (int16, uint8 …) when the file has no scaling; everything else becomes float32 with slope
     and intercept applied, NaN and infinities as 0. A last axis of length 1 is dropped. Where sform and qform are both
-    absent or unusable, the affine is made of the voxel size alone and ``properties['orientation_known']`` is False.
+    absent or unusable, the affine is made of the voxel size alone and ``properties['orientation_known']`` is False;
+    ``properties['not_finite']`` counts the voxels that were NaN or infinite.
     Raises ``UserError`` when the file is no NIfTI, damaged, over the limits, or holds colours or complex numbers.
     """
     import nibabel
@@ -78,7 +79,9 @@ def read_nifti(path: Path, limits: Limits) -> Volume:
         ) from None
     except Exception:  # nibabel, gzip and zlib each have exceptions of their own for damaged files
         raise BROKEN from None
+    bad = 0
     if not plain:
+        bad = int(array.size - np.isfinite(array).sum())
         array = np.nan_to_num(array, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
     array = np.ascontiguousarray(array.reshape(shape))
     affine, known = _affine(image)
@@ -91,6 +94,7 @@ def read_nifti(path: Path, limits: Limits) -> Volume:
         "scaled": not plain and slope not in (None, 0, 1),
         "orientation": orientation(affine),
         "orientation_known": known,
+        "not_finite": bad,
     }
     return Volume(array, affine, properties)
 

@@ -1,4 +1,4 @@
-"""NPZ with the mark as an entry of its own."""
+"""NPZ with the mark as an entry of its own, NPY with the mark behind the array."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from backend.media.marks import NPZ_KEY, Mark, replacing
+from backend.media.marks import NPY_KEY, NPZ_KEY, Mark, replacing
 from backend.provenance import Provenance
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest a ZIP can say: one time for all, so that equal arrays are equal files
@@ -33,3 +33,16 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray], provenance: Provenan
             entry.external_attr = 0o600 << 16
             with archive.open(entry, "w", force_zip64=True) as file:
                 np.lib.format.write_array(file, array, allow_pickle=False)
+
+
+def write_npy(path: Path, array: np.ndarray, provenance: Provenance) -> None:
+    """Write one array of numbers or booleans; ``numpy.load(path)`` opens it, the mark stands behind its last byte.
+
+    Raises ``ValueError`` for an object array.
+    """
+    array = np.ascontiguousarray(array)
+    if array.dtype.hasobject:
+        raise ValueError("the array holds objects")
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.lib.format.write_array(file, array, allow_pickle=False)
+        file.write(f"\n{NPY_KEY}={Mark(provenance).to_text()}\n".encode())

@@ -48,7 +48,7 @@ def write_secondary_capture(
     dataset.ConversionType = "SYN" if provenance.synthetic else "WSD"
     if array.ndim == 2:
         dataset.RescaleIntercept, dataset.RescaleSlope, dataset.RescaleType = 0, 1, "US"
-    _save(path, dataset)
+    save(path, dataset)
 
 
 def write_us_multiframe(
@@ -78,7 +78,7 @@ def write_us_multiframe(
     dataset.RecommendedDisplayFrameRate = dataset.CineRate
     if spacing_mm is not None:
         dataset.SequenceOfUltrasoundRegions = [_region(frames.shape[1], frames.shape[2], spacing_mm)]
-    _save(path, dataset)
+    save(path, dataset)
 
 
 def _common(
@@ -101,7 +101,7 @@ def _common(
     mark, pixels = Mark(provenance), np.ascontiguousarray(frames, dtype=frames.dtype.newbyteorder("<")).tobytes()
     text = mark.to_text()
     identity = digest_uid(sop_class, text, str(frames.shape), repr(spacing_mm), pixels)
-    made = _moment(provenance)
+    made = moment(provenance)
     date, time = made.strftime("%Y%m%d"), made.strftime("%H%M%S.%f")
 
     ds = Dataset()
@@ -133,16 +133,7 @@ def _common(
     ds.PatientOrientation = ""
     ds.ContentDate, ds.ContentTime = date, time
     ds.ImageType = ["DERIVED", "SECONDARY"]
-    ds.BurnedInAnnotation = "NO"
-    ds.LossyImageCompression = "00"
-    ds.DerivationDescription = _derivation(mark)
-    ds.add_new(0x0008001C, "CS", "YES" if provenance.synthetic else "NO")
-    ds.ContributingEquipmentSequence = [_equipment(provenance)]
-    if len(text) <= LONG_TEXT:
-        ds.ImageComments = text
-    else:
-        ds.ImageComments = mark.sentences
-        ds.private_block(PRIVATE_GROUP, PRIVATE_CREATOR, create=True).add_new(0x01, "UT", text)
+    put_mark(ds, provenance)
 
     colour = frames.ndim == 4
     ds.Rows, ds.Columns = frames.shape[1:3]
@@ -158,6 +149,22 @@ def _common(
         ds.PixelSpacing = [_decimal(spacing_mm[0]), _decimal(spacing_mm[1])]
     ds.add_new(0x7FE00010, "OW" if frames.itemsize == 2 else "OB", pixels + b"\x00" * (len(pixels) % 2))
     return ds
+
+
+def put_mark(ds: Dataset, provenance: Provenance) -> None:
+    """Say in a data set that it is derived, by what, and whether it is synthetic; the whole mark goes in as text."""
+    mark = Mark(provenance)
+    text = mark.to_text()
+    ds.BurnedInAnnotation = "NO"
+    ds.LossyImageCompression = "00"
+    ds.DerivationDescription = _derivation(mark)
+    ds.add_new(0x0008001C, "CS", "YES" if provenance.synthetic else "NO")
+    ds.ContributingEquipmentSequence = [_equipment(provenance)]
+    if len(text) <= LONG_TEXT:
+        ds.ImageComments = text
+    else:
+        ds.ImageComments = mark.sentences
+        ds.private_block(PRIVATE_GROUP, PRIVATE_CREATOR, create=True).add_new(0x01, "UT", text)
 
 
 def _derivation(mark: Mark) -> str:
@@ -182,7 +189,7 @@ def _equipment(provenance: Provenance) -> Dataset:
     item.PurposeOfReferenceCodeSequence = [purpose]
     item.Manufacturer = item.ManufacturerModelName = SOFTWARE
     item.SoftwareVersions = (provenance.code_version or "unknown")[:64]
-    item.ContributionDateTime = _moment(provenance).strftime("%Y%m%d%H%M%S.%f+0000")
+    item.ContributionDateTime = moment(provenance).strftime("%Y%m%d%H%M%S.%f+0000")
     item.ContributionDescription = f"{provenance.system} {provenance.action}"[:SHORT_TEXT]
     return item
 
@@ -200,7 +207,7 @@ def _region(rows: int, columns: int, spacing_mm: tuple[float, float]) -> Dataset
     return item
 
 
-def _moment(provenance: Provenance) -> datetime:
+def moment(provenance: Provenance) -> datetime:
     """When it was made, UTC, by its provenance; the same moment for all that do not say."""
     try:
         return datetime.fromisoformat(provenance.made_at).astimezone(UTC)
@@ -217,6 +224,7 @@ def _decimal(value: float) -> str:
     raise ValueError(f"{value} has no decimal string")
 
 
-def _save(path: Path, dataset: Dataset) -> None:
+def save(path: Path, dataset: Dataset) -> None:
+    """Write the data set; the file appears only when it is complete."""
     with replacing(path) as temporary:
         dataset.save_as(temporary, enforce_file_format=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -36,6 +37,56 @@ def write_nifti(path: Path, array: np.ndarray, affine: np.ndarray, provenance: P
     image.header.set_xyzt_units("mm", "sec" if array.ndim == 4 else 0)
     image.header["descrip"] = RESEARCH_ONLY.encode()
     image.header.extensions.append(Nifti1Extension(NIFTI_COMMENT, Mark(provenance).to_text().encode()))
+    _store(path, image)
+
+
+def write_nifti_like(path: Path, array: np.ndarray, source: Path, provenance: Provenance) -> None:
+    """Write a label map over the voxels of ``source``, a single-file NIfTI: its header with our numbers in it.
+
+    ``array`` has the shape of the source's voxels (axes of length 1 may be missing) and holds integers up to 32 bits or
+    booleans. Affines, their codes, units and voxel sizes stay bit for bit; type, scaling and texts are ours, and the
+    intent says that these are labels. Raises ``ValueError`` for an array that does not fit.
+    """
+    import nibabel
+    from nibabel.nifti1 import Nifti1Extension, Nifti1Extensions
+
+    array = np.asarray(array)
+    if array.dtype == bool:
+        array = array.astype(np.uint8)
+    if array.dtype not in TYPES or array.dtype.kind not in "iu":
+        raise ValueError(f"labels are integers of up to 32 bits, not {array.dtype}")
+    with source.open("rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+    with gzip.open(source, "rb") if zipped else source.open("rb") as file:
+        head = file.read(8)
+        file.seek(0)
+        kind = nibabel.Nifti2Image if head[4:7] == b"n+2" or _is_second(head) else nibabel.Nifti1Image
+        given = kind.from_stream(file)
+        shape = tuple(given.shape)
+    if [side for side in shape if side > 1] != [side for side in array.shape if side > 1]:
+        raise ValueError(f"labels {array.shape} do not fit voxels {shape}")
+    header = given.header.copy()
+    header.extensions = Nifti1Extensions()
+    header.set_data_dtype(array.dtype)
+    header.set_slope_inter(1, 0)
+    header["cal_min"] = header["cal_max"] = 0
+    header["descrip"] = RESEARCH_ONLY.encode()
+    header["aux_file"] = b""
+    header.set_intent("label")
+    image = kind(array.reshape(shape), None, header)
+    for name in ("qform_code", "sform_code", "pixdim", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y"):
+        image.header[name] = given.header[name]
+    for name in ("qoffset_z", "srow_x", "srow_y", "srow_z", "xyzt_units"):
+        image.header[name] = given.header[name]
+    image.header.extensions.append(Nifti1Extension(NIFTI_COMMENT, Mark(provenance).to_text().encode()))
+    _store(path, image)
+
+
+def _is_second(head: bytes) -> bool:
+    return head[:4] in (b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c")  # 540: the length of a NIfTI-2 header
+
+
+def _store(path: Path, image: Any) -> None:
     with replacing(path) as temporary, temporary.open("wb") as file:
         if Path(path).suffix == ".gz":
             # No name and no time in the gzip header, so that equal volumes are equal files.
