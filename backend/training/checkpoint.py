@@ -17,6 +17,10 @@ from backend.errors import UserError
 from models.topology.fit import FitState
 
 
+class OtherTraining(UserError):
+    """The checkpoint that lies there was left by a training with other masks or settings."""
+
+
 def save_checkpoint(path: Path, state: FitState, described: Mapping[str, Any]) -> None:
     """Write the training state atomically; ``described`` says what may continue from it."""
     temporary = path.with_suffix(".part")
@@ -28,13 +32,13 @@ def save_checkpoint(path: Path, state: FitState, described: Mapping[str, Any]) -
 def load_checkpoint(path: Path, described: Mapping[str, Any]) -> FitState | None:
     """The state saved at ``path``, or ``None`` when there is none. Reads tensors and plain values only.
 
-    Raises ``UserError`` when it belongs to another training.
+    Raises :class:`OtherTraining` when it belongs to another training.
     """
     if not path.is_file():
         return None
     content = torch.load(path, map_location="cpu", weights_only=True)
     if content["described"] != dict(described):
-        raise UserError(
+        raise OtherTraining(
             "The checkpoint in the output folder belongs to another training.",
             "Its masks, seed, dimensions, recipe or network differ from this request.",
             "Choose another output folder, or start over without resuming.",

@@ -91,7 +91,7 @@ class TrainReport:
 
 
 Progress = Callable[[float, str], None]
-Watch = Callable[[str, "FitState"], None]
+Watch = Callable[[str, float, "FitState"], None]
 
 
 def train(
@@ -104,8 +104,8 @@ def train(
     """Train a refiner and write ``model.safetensors``, ``config.json``, ``CARD.md`` and a sample sheet to ``out``.
 
     ``masks``: clean bool masks, (H, W) or (D, H, W), in place of a folder. ``progress(fraction, note)`` may raise to
-    stop; the checkpoint stays and a later call goes on from it. ``watch(phase, state)`` sees the whole state: after
-    every step (``"fit"``), and when training is over and measuring begins (``"measure"``); it may raise as well.
+    stop; the checkpoint stays and a later call goes on from it. ``watch(phase, fraction, state)`` sees more:
+    after every step (``"fit"``) and before every mask that is measured at the end (``"measure"``); it may raise too.
     Raises ``UserError`` when the folder holds no usable mask, or the request cannot be met.
     """
     import torch
@@ -131,14 +131,15 @@ def train(
     state = load_checkpoint(checkpoint, described) if request.resume else None
     state = state or FitState()
     last = time.monotonic()
+    every_s = min(120.0, max(10.0, 6.0 * request.minutes))
 
     def report(step: int, fraction: float, loss: float) -> None:
         nonlocal last
         if progress:
             progress(fraction, f"step {step}, loss {np.mean(state.losses[-50:]):.4f}")
         if watch:
-            watch("fit", state)
-        if time.monotonic() - last > 120:
+            watch("fit", fraction, state)
+        if time.monotonic() - last > every_s:
             last = time.monotonic()
             raise _Checkpoint
 
@@ -152,9 +153,8 @@ def train(
             save_checkpoint(checkpoint, state, described)
             raise
     model.to("cpu")
-    if watch:
-        watch("measure", state)
-    each = validate_each(model, held_out)
+    save_checkpoint(checkpoint, state, described)  # who stops the measuring has lost no training
+    each = validate_each(model, held_out, lambda done: watch("measure", done, state) if watch else None)
     validation = {key: float(np.mean(values)) for key, values in each.items()}
     kept_out = 0 if any(clean is mask for clean, _ in held_out for mask in masks) else len(held_out)
     sha256 = write_weights(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,8 +16,14 @@ def validate(model: Refiner, pairs: list[tuple[np.ndarray, np.ndarray]]) -> dict
     return {key: float(np.mean(values)) for key, values in validate_each(model, pairs).items()}
 
 
-def validate_each(model: Refiner, pairs: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, list[float]]:
+def validate_each(
+    model: Refiner,
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]],
+    callback: Callable[[float], None] | None = None,
+) -> dict[str, list[float]]:
     """Measures of the upstream, a trivial repair, and the refiner, for each (clean, upstream probability) pair.
+
+    ``callback(fraction)`` is called before every pair and may raise to stop.
 
     Keys ``<method>.<measure>``: Dice, clDice, |Δβ₀|, |Δβ₁| and Betti matching error (8- or 26-connected foreground).
     """
@@ -25,7 +31,9 @@ def validate_each(model: Refiner, pairs: list[tuple[np.ndarray, np.ndarray]]) ->
     from models.topology.repairs import tidy
 
     found: dict[str, list[float]] = {}
-    for clean, upstream in pairs:
+    for index, (clean, upstream) in enumerate(pairs):
+        if callback:
+            callback(index / len(pairs))
         methods = {
             "upstream": upstream > 0.5,
             "fillholes": tidy(upstream > 0.5, **TIDY),
