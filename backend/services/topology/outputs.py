@@ -1,14 +1,14 @@
 """The result in the format it came in, where it came from.
 
-How to use it, after a file ``source`` was read as ``given`` (the raw array of ``read_map``) and refined to a bool mask::
+After a file ``source`` was read as ``given`` (the raw array of ``read_map``) and refined to a bool mask::
 
     labels = restore_values(mask, given, kind=kind, label=request.label, invert=request.invert)
     form = output_format(source, ndim=mask.ndim)
     ctx.artifact(f"refined-mask{form.suffix}", form.media_type,
                  lambda path, made: write_like(path, labels, source, made, limits, channel=opened.channel), …)
 
-Arrays here are [H, W] as one sees the picture, or [D, H, W] with slices first: for NIfTI that is the transpose of the
-stored [X, Y, Z]. What each format keeps:
+Arrays that are written are [H, W] as one sees the picture, or [D, H, W] with slices first (``as_stacked`` of what
+``volume_read`` gives). What each format keeps:
 
 =========  =========================================================================================================
 PNG        the label values; 8 or 16 bit; a drawing in flat colours comes back in its colours
@@ -24,6 +24,7 @@ segmentation becomes a Secondary Capture with its pixel spacing.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -94,27 +95,28 @@ def restore_values(
         if given.dtype.kind == "f":
             return mask.astype(np.uint8)
         return np.where(mask, FULL, 0).astype(np.uint8)
-    plane = plane_of(given)
+    plane = plane_of(given) if mask.ndim == 2 else given
     values = np.unique(plane)
     if kind == "binary":
         low, high = _whole(values[0], values[-1])
-        return _typed(np.where(mask ^ invert, high, low), given, plane)
+        return typed_like(np.where(mask ^ invert, high, low), plane)
     labels = values[1:]
     if label == EVERY_LABEL:
-        return _typed(_nearest_labels(mask, plane, labels, values[0]), given, plane)
+        return typed_like(_nearest_labels(mask, plane, labels, values[0]), plane)
     chosen = int(labels[0]) if label is None else label
-    return _typed(np.where(mask ^ invert, chosen, int(values[0]) if values[0] != chosen else 0), given, plane)
+    return typed_like(np.where(mask ^ invert, chosen, int(values[0]) if values[0] != chosen else 0), plane)
 
 
 def plane_of(given: np.ndarray) -> np.ndarray:
-    """One value a pixel, [H, W] or [D, H, W], of a raw array: colours of a drawing are numbered by brightness from 0.
+    """One value a pixel, [H, W], of a raw array [H, W] or [H, W, 1|2|3|4].
 
-    A picture of one colour whose transparency varies is its transparency.
+    Flat colours of a drawing are numbered by brightness, 0 the darkest; a picture of one colour whose transparency
+    varies is its transparency.
     """
     import numpy as np
 
     given = np.asarray(given)
-    if not is_picture(given):
+    if given.ndim == 2:
         return given
     if given.shape[-1] in (2, 4):
         alpha, given = given[..., -1], given[..., :-1]
@@ -129,9 +131,17 @@ def plane_of(given: np.ndarray) -> np.ndarray:
     return index
 
 
-def is_picture(given: np.ndarray) -> bool:
-    """Whether an array is [H, W, channels] rather than a plane or a volume."""
-    return given.ndim == 3 and given.shape[-1] in (1, 2, 3, 4) and given.dtype.kind in "bui" and given.shape[0] > 4
+def typed_like(labels: np.ndarray, given: np.ndarray) -> np.ndarray:
+    """Whole numbers in the type of ``given``, where that is one for labels, else in the smallest that holds them."""
+    import numpy as np
+
+    if given.dtype.kind == "b" and labels.max() <= 1:
+        return labels.astype(bool)
+    if given.dtype.kind in "ui":
+        holds = np.iinfo(given.dtype)
+        if holds.min <= labels.min() and labels.max() <= holds.max:
+            return labels.astype(given.dtype)
+    return _smallest(labels)
 
 
 def write_like(
@@ -145,7 +155,8 @@ def write_like(
 ) -> None:
     """Write ``labels``, whole numbers or bool [H, W] or [D, H, W], as the stored file ``source`` holds its own.
 
-    ``path`` ends in the suffix of :func:`output_format`; ``channel`` names the map of an NPZ that was refined. Raises
+    ``path`` ends in the suffix of :func:`output_format`; ``channel`` names the map that was refined: the array of an
+    NPZ, or the segment of a DICOM SEG ('segment 2 …'), whose other segments then stay as they were. Raises
     ``UserError`` where a format cannot hold the result, ``ValueError`` for labels of another shape than the source.
     """
     import numpy as np
@@ -159,7 +170,7 @@ def write_like(
     elif form.suffix in (".npy", ".npz"):
         _write_arrays(path, labels, form.suffix, channel, provenance)
     elif form is DICOM:
-        _write_dicom(path, labels, source, provenance, limits)
+        _write_dicom(path, labels, source, channel, provenance, limits)
     elif form is TIFF:
         from backend.media.tiff_stack import TiffScale, read_scale
         from backend.media.write_tiff import write_tiff
@@ -175,7 +186,7 @@ def _write_png(path: Path, labels: np.ndarray, source: Path, provenance: Provena
     from backend.media.write_png import write_png
 
     given = read_image(source, limits)
-    if is_picture(given) and given.dtype.itemsize == 1 and (colours := _drawn_in(given)) is not None:
+    if given.ndim == 3 and given.dtype.itemsize == 1 and (colours := _drawn_in(given)) is not None:
         write_png(path, colours[labels.astype(int)], provenance)
         return
     pixels = labels if labels.dtype in ("u1", "u2") else _smallest(labels)
@@ -197,7 +208,9 @@ def _write_arrays(path: Path, labels: np.ndarray, suffix: str, channel: str, pro
         write_npz(path, {channel.split("/")[0] or "mask": labels}, provenance)
 
 
-def _write_dicom(path: Path, labels: np.ndarray, source: Path, provenance: Provenance, limits: Limits) -> None:
+def _write_dicom(
+    path: Path, labels: np.ndarray, source: Path, channel: str, provenance: Provenance, limits: Limits
+) -> None:
     import numpy as np
 
     from backend.media.dicom import read_dicom
@@ -206,9 +219,12 @@ def _write_dicom(path: Path, labels: np.ndarray, source: Path, provenance: Prove
     from backend.media.write_dicom_seg import write_segmentation
 
     if is_segmentation(source, limits):
-        numbers = [item.number for item in read_segmentation(source, limits).classes]
-        # One segment's mask may come in any foreground value; several are told apart by theirs.
-        masks = {number: labels == number for number in numbers} if len(numbers) > 1 else {numbers[0]: labels > 0}
+        found = read_segmentation(source, limits)
+        masks = {item.number: labels == item.number for item in found.classes}
+        alone = re.match(r"segment (\d+)", channel)
+        if alone or len(masks) == 1:
+            masks = {item.number: array >= 0.5 for item, array in zip(found.classes, found.arrays, strict=True)}
+            masks[int(alone[1]) if alone else found.classes[0].number] = labels > 0
         write_segmentation(path, source, masks, provenance, limits)
         return
     if labels.ndim != 2:
@@ -244,18 +260,6 @@ def _palette(picture: np.ndarray) -> np.ndarray:
 def _whole(low: float, high: float) -> tuple[int, int]:
     """The two values as integers; 0 and 1 where they are fractions."""
     return (int(low), int(high)) if float(low).is_integer() and float(high).is_integer() else (0, 1)
-
-
-def _typed(labels: np.ndarray, given: np.ndarray, plane: np.ndarray) -> np.ndarray:
-    """The labels in the type of the file, where that is one for labels, else in the smallest that holds them."""
-    import numpy as np
-
-    dtype = plane.dtype if is_picture(given) else given.dtype
-    if dtype == bool:
-        return labels.astype(bool)
-    if dtype.kind in "ui" and np.iinfo(dtype).min <= labels.min() and labels.max() <= np.iinfo(dtype).max:
-        return labels.astype(dtype)
-    return _smallest(labels)
 
 
 def _smallest(labels: np.ndarray) -> np.ndarray:

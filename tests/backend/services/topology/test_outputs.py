@@ -231,3 +231,21 @@ def test_labels_too_large_for_a_png_are_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="do not fit into a PNG"):
         write_like(tmp_path / "out.png", blocks(1).astype(np.uint32) * 70_000, tmp_path / "in.png", MADE, LIMITS)
     assert not (tmp_path / "out.png").exists()
+
+
+def test_one_segment_of_several_leaves_the_others_alone(tmp_path: Path, accept: Accept) -> None:
+    masks = np.zeros((3, 40, 48, 2), bool)
+    masks[:, 5:20, 5:30, 0] = masks[:, 25:30, 10:40, 1] = True
+    source = accept(write_seg(tmp_path / "in.dcm", masks))
+    after = read_segmentation(
+        back(tmp_path, source, np.roll(masks[..., 1], 2, 2).astype(np.uint8), channel="segment 2 (Vessel)"), LIMITS
+    )
+    assert np.array_equal(after.arrays[0], masks[..., 0])
+    assert np.array_equal(after.arrays[1], np.roll(masks[..., 1], 2, 2))
+
+
+def test_a_volume_of_few_slices_is_no_picture() -> None:
+    given = np.zeros((40, 30, 3), np.uint8)
+    given[5:20, 5:20] = 4
+    restored = restore_values(given > 0, given, kind="binary")
+    assert np.array_equal(restored, given)
