@@ -38,6 +38,8 @@ def sample_sheet(path: Path, model: Refiner, pairs: list[tuple[np.ndarray, np.nd
 
 
 def _with_interval(values: list[float]) -> str:
+    if len(values) == 1:
+        return f"{values[0]:.4g}"
     mean, low, high = interval(values)
     return f"{mean:.4g} [{low:.4g}, {high:.4g}]"
 
@@ -66,6 +68,8 @@ def card(
     if not held_out:
         measured_on = "The masks of the training itself (too few to hold any out)"
     weights = sum(parameter.numel() for parameter in model.parameters())
+    measured = len(rows_of["refiner.dice"])
+    averaged = "one mask only" if measured == 1 else f"means\nwith 95 % bootstrap intervals over {measured} masks"
     names = ("dice", "cldice", "b0", "b1", "matching")
     rows = "\n".join(
         f"| {method} | " + " | ".join(_with_interval(rows_of[f"{method}.{name}"]) for name in names) + " |"
@@ -100,8 +104,7 @@ weights, seed {request.seed}; loss of the last 200 steps {np.mean(state.losses[-
 
 ## Measured results
 
-{measured_on}, damaged by a simulated segmenter that training never uses; means
-with 95 % bootstrap intervals over {len(rows_of["refiner.dice"])} masks; foreground
+{measured_on}, damaged by a simulated segmenter that training never uses; {averaged}; foreground
 {"8" if request.dimensions == 2 else "26"}-connected. `fillholes` is the hard baseline and also the refiner's own
 post-processing: remove pieces below {TIDY["size"]} pixels, fill holes below {TIDY["least"]} pixels or
 {TIDY["share"]} of the median hole.

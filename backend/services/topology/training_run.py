@@ -67,7 +67,7 @@ def run_training(request: TrainRefinerRequest, ctx: JobContext) -> TrainRefinerR
                 start=request.start,
                 recipe=request.recipe,
                 errors=dict(request.errors),
-                command=f"the page, or `generate topology train` with {request.minutes:g} minutes",
+                command=f"Topology tab, Your own refiner, {request.minutes:g} minutes",
             ),
             masks=given.masks,
             watch=_watch(ctx),
