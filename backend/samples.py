@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
@@ -32,6 +34,9 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKS_FILE = ROOT / "assets" / "packs.txt"
 _PHANTOM_SIZE = 384
 _PHANTOMS = (("vessels", 3), ("membranes", 5), ("mortar", 7), ("roads", 11))
+_SOLID_SIZE = 96
+_SOLID_SPACING_MM = 0.5
+_SOLIDS = (("vessels", 1, "mask"), ("capillaries", 2, "probability"))
 _TOPOMORTAR = ("001", "014", "032")
 
 
@@ -111,7 +116,13 @@ def sample_file(sample_id: str, settings: Settings | None = None) -> Path:
     if not found.phantom:
         raise UserError(f"The sample “{found.title}” is not installed.", what_to_do=found.how_to_get)
     # A newer program may draw it otherwise, so a drawing is kept for the version that made it.
-    target = settings.home / "cache" / "samples" / f"{found.id}-{code_version()}.png"
+    folder = settings.home / "cache" / "samples"
+    if found.id.startswith("phantom3d-"):
+        target = folder / f"{found.id}-{code_version()}.nii.gz"
+        if not target.is_file():
+            _write_solid(target, _draw_solid(found.id))
+        return target
+    target = folder / f"{found.id}-{code_version()}.png"
     if not target.is_file():
         _write_png(target, _draw_phantom(found.id))
     return target
@@ -303,7 +314,7 @@ def _from_data_folder(settings: Settings) -> list[Sample]:
 
 
 def _phantoms() -> list[Sample]:
-    return [
+    flat = [
         Sample(
             id=f"phantom-{family}-{seed}",
             title=f"Phantom {family}, damaged, {_PHANTOM_SIZE}×{_PHANTOM_SIZE}",
@@ -315,6 +326,20 @@ def _phantoms() -> list[Sample]:
         )
         for family, seed in _PHANTOMS
     ]
+    side = f"{_SOLID_SIZE}×{_SOLID_SIZE}×{_SOLID_SIZE}"
+    solid = [
+        Sample(
+            id=f"phantom3d-{family}-{seed}",
+            title=f"3D phantom {family}, damaged {reading}, {side}",
+            kind="mask",
+            source=f"curvilinear phantom in three dimensions, seed {seed}: drawn by a program, not from a patient",
+            licence="made by this program",
+            path=None,
+            phantom=True,
+        )
+        for family, seed, reading in _SOLIDS
+    ]
+    return [*flat, *solid]
 
 
 def _draw_phantom(sample_id: str) -> np.ndarray:
@@ -329,15 +354,46 @@ def _draw_phantom(sample_id: str) -> np.ndarray:
     return np.where(damaged > 0.5, 255, 0).astype(np.uint8)
 
 
+def _draw_solid(sample_id: str) -> np.ndarray:
+    """Damaged phantom volume [X, Y, Z]: uint8 mask of 0 and 1, or float32 probability in steps of 1/255."""
+    import numpy as np
+
+    from models.phantoms import curvilinear, segmenter
+
+    _, family, seed = sample_id.split("-")
+    truth = curvilinear.sample(family, (_SOLID_SIZE,) * 3, int(seed))
+    damaged = segmenter.simulate(truth, int(seed), difficulty=0.8)
+    if (family, int(seed), "mask") in _SOLIDS:
+        return (damaged > 0.5).astype(np.uint8)
+    return np.rint(damaged * 255).astype(np.float32) / np.float32(255)
+
+
 def _write_png(target: Path, pixels: np.ndarray) -> None:
     from PIL import Image
 
+    with _complete(target, ".png") as temporary:
+        Image.fromarray(pixels).save(temporary, format="PNG")
+
+
+def _write_solid(target: Path, voxels: np.ndarray) -> None:
+    import nibabel
+    import numpy as np
+
+    with _complete(target, ".nii.gz") as temporary:
+        image = nibabel.Nifti1Image(voxels, np.diag([_SOLID_SPACING_MM] * 3 + [1.0]))
+        image.header.set_xyzt_units("mm")
+        image.to_filename(temporary)
+
+
+@contextmanager
+def _complete(target: Path, suffix: str) -> Iterator[Path]:
+    """A temporary file beside ``target`` that takes its place once the block is done, and is gone if it fails."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, suffix=".png")
+    handle, name = tempfile.mkstemp(dir=target.parent, suffix=suffix)
+    os.close(handle)
     try:
-        with os.fdopen(handle, "wb") as stream:
-            Image.fromarray(pixels).save(stream, format="PNG")
-        Path(temporary).replace(target)
+        yield Path(name)
+        Path(name).replace(target)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        Path(name).unlink(missing_ok=True)
         raise

@@ -28,6 +28,17 @@ def _open_image(path: Path) -> Image.Image:
     return Image.open(path)
 
 
+def _open_mask(path: Path) -> Image.Image:
+    """A mask as it is; of a volume the greatest value along the slices, nearer voxels brighter, uint8."""
+    if not path.name.endswith((".nii", ".nii.gz")):
+        return Image.open(path)
+    import nibabel
+
+    volume = np.asarray(nibabel.as_closest_canonical(nibabel.load(path)).dataobj, np.float32)
+    shade = np.linspace(0.35, 1, volume.shape[2], dtype=np.float32)
+    return Image.fromarray(_stretched(np.rot90((volume * shade).max(axis=2))))
+
+
 def _open_slide(path: Path) -> Image.Image:
     import openslide
 
@@ -63,4 +74,5 @@ _PICTURES: dict[str, Callable[[Path], Image.Image]] = {
     "clip": _open_dicom,
     "dicom": _open_dicom,
     "volume": _open_volume,
+    "mask": _open_mask,
 }

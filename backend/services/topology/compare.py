@@ -78,8 +78,9 @@ def compare(
 ) -> tuple[ComparisonRow, ...]:
     """The input, every simple repair and our result, measured alike.
 
-    ``probability`` is float32 [H, W] in 0..1; ``before``, ``after`` and ``truth`` are bool [H, W]. Hysteresis needs a
-    probability and is left out unless ``soft``. Where there is a truth, each row also says how far it is from it.
+    ``probability`` is float32 [H, W] or [X, Y, Z] in 0..1; ``before``, ``after`` and ``truth`` are bool of its shape.
+    Hysteresis needs a probability and is left out unless ``soft``. Where there is a truth, each row also says how far
+    it is from it.
     """
     rows = [measure("input", "As given", "", before, before, truth)]
     for repair in SIMPLE:
@@ -96,7 +97,7 @@ def compare(
 def measure(
     name: str, title: str, parameters: str, before: np.ndarray, mask: np.ndarray, truth: np.ndarray | None
 ) -> ComparisonRow:
-    """One row: a bool mask [H, W] against the input and, if known, the truth."""
+    """One row: a bool mask [H, W] or [X, Y, Z] against the input and, if known, the truth."""
     from models.metrics.overlap import dice
 
     return ComparisonRow(
@@ -111,15 +112,14 @@ def measure(
 
 
 def betti(mask: np.ndarray) -> Betti:
-    """Betti numbers of a bool mask [H, W], foreground 8-connected."""
+    """Betti numbers of a bool mask [H, W] or [X, Y, Z], foreground connected over corners (8, 26)."""
     from models.metrics.betti import betti_numbers
 
-    b0, b1 = betti_numbers(mask)
-    return Betti(int(b0), int(b1))
+    return Betti(*map(int, betti_numbers(mask)))
 
 
 def truth_errors(mask: np.ndarray, truth: np.ndarray) -> TruthErrors:
-    """How far a bool mask [H, W] is from the truth of the same shape."""
+    """How far a bool mask [H, W] or [X, Y, Z] is from the truth of the same shape."""
     from models.metrics.matching import betti_matching_error
     from models.metrics.overlap import cldice, dice
 
@@ -130,4 +130,5 @@ def truth_errors(mask: np.ndarray, truth: np.ndarray) -> TruthErrors:
         b0=abs(ours.b0 - true.b0),
         b1=abs(ours.b1 - true.b1),
         matching=int(betti_matching_error(mask, truth)),
+        b2=None if ours.b2 is None or true.b2 is None else abs(ours.b2 - true.b2),
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -124,7 +125,7 @@ class Keeper:
         """Id of a picture: bool, uint8 or uint16 [H, W], or uint8 [H, W, 3]."""
         from backend.media.write_png import write_png
 
-        return self._add(name, "image/png", lambda path, provenance: write_png(path, pixels, provenance), kind)
+        return self.add(name, "image/png", lambda path, provenance: write_png(path, pixels, provenance), kind)
 
     def cut(self, result: Cut, suffix: str = "") -> tuple[str, str, str]:
         """Ids of the mask, the change map and the change table; ``suffix`` ends their names."""
@@ -136,10 +137,18 @@ class Keeper:
         return (
             self.png(f"refined-mask{suffix}.png", result.mask, "mask"),
             self.png(f"changes{suffix}.png", change_picture(result.mask, result.codes), "image"),
-            self._add(f"changes{suffix}.csv", "text/csv", write_table, "table"),
+            self.add(f"changes{suffix}.csv", "text/csv", write_table, "table"),
         )
 
-    def _add(self, name: str, media_type: str, write: Callable[[Path, Provenance], None], kind: str) -> str:
+    def add(
+        self,
+        name: str,
+        media_type: str,
+        write: Callable[[Path, Provenance], None],
+        kind: str,
+        properties: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Id of whatever ``write`` puts into the file."""
         view = self.ctx.artifact(
             name,
             media_type,
@@ -149,6 +158,7 @@ class Keeper:
             parents=self.parents,
             seed=self.seed,
             weights=self.weights,
+            properties=properties,
         )
         return view.id
 

@@ -1,6 +1,6 @@
 """What somebody's file of a segmentation means: a foreground probability, or one clear sentence why it cannot be.
 
-Everything here works on arrays; ``topology_read`` opens the files. Connectivity plays no part yet.
+Everything here works on arrays, [H, W] or [X, Y, Z]; ``read`` and ``volume_read`` open the files.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ Kind = Literal["binary", "probability", "labels"]
 
 EVERY_LABEL = -1  # a label to choose: everything that is not background, together
 SMALLEST_SIDE = 16  # pixels; below this a window holds no structure a refiner could know
+FEWEST_SLICES = 3  # of a volume; with two there is nothing between them
+MANY = 4_000_000  # values of an array from which on they are not all sorted
 FEW_COLOURS = 16  # a picture of more colours than this is not a drawing of labels
 NAMED_LABELS = 12  # labels named in a sentence before "and N more"
 FRAME_FOREGROUND = 0.02  # share of the second line that must be foreground before an empty frame is an artefact
@@ -35,8 +37,8 @@ class LabelShare:
 class InputMap:
     """A segmentation as the refiner takes it.
 
-    ``probability`` is float32 [H, W] in 0..1 (0 and 1 only where ``kind`` is not ``probability``); ``labels`` are the
-    labels found in a label map, largest first; ``notes`` say in plain words how the file was read.
+    ``probability`` is float32 [H, W] or [X, Y, Z] in 0..1 (0 and 1 only where ``kind`` is not ``probability``);
+    ``labels`` are the labels found in a label map, largest first; ``notes`` say in plain words how the file was read.
     """
 
     probability: np.ndarray
@@ -47,13 +49,17 @@ class InputMap:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a file holds, before anybody has chosen a label: enough to offer the right choices."""
+    """What a file holds, before anybody has chosen a label: enough to offer the right choices.
+
+    ``width``, ``height`` and ``depth`` are the sides in pixels or voxels; ``depth`` is 0 for a picture.
+    """
 
     kind: Kind
     height: int
     width: int
     labels: tuple[LabelShare, ...] = ()
     notes: tuple[str, ...] = ()
+    depth: int = 0
 
 
 def interpret(
@@ -63,18 +69,21 @@ def interpret(
     label: int | None = None,
     invert: bool = False,
     mend_frame: bool = True,
+    volume: bool = False,
 ) -> InputMap:
     """Turn an array [H, W] or a picture [H, W, 1|3|4] of any real type into a foreground probability.
+
+    With ``volume`` the array is [X, Y, Z], which a picture with a few columns could be taken for.
 
     Two values are a binary mask (the larger is foreground); 8- and 16-bit integers that look like grey levels are a
     probability over the full scale; a few small integers or flat colours are a label map, of which ``label`` names
     the one to repair (``EVERY_LABEL``: all of them as one foreground). ``reading`` overrules the guess. ``mend_frame``
-    fills a one-pixel frame that some segmenters leave empty from its neighbours. Raises ``UserError`` for anything
-    that is not a segmentation, and for a label map of several labels of which none is chosen.
+    fills a one-pixel frame that some segmenters leave empty from its neighbours (not in volumes). Raises ``UserError``
+    for anything that is not a segmentation, and for a label map of several labels of which none is chosen.
     """
     import numpy as np
 
-    flat, contents = _describe(array, reading)
+    flat, contents = _describe(array, reading, volume)
     notes = list(contents.notes)
     if contents.kind == "labels":
         probability = _one_label(flat, contents.labels, label, notes)
@@ -85,36 +94,37 @@ def interpret(
     if invert:
         probability = 1 - probability
         notes.append("Foreground and background were exchanged as asked.")
-    if mend_frame and _has_empty_frame(probability):
+    if mend_frame and not volume and _has_empty_frame(probability):
         probability = _with_mended_frame(probability)
         notes.append("The outermost line of pixels was empty on all four sides and was copied from the line inside it.")
     return InputMap(np.ascontiguousarray(probability), contents.kind, contents.labels, tuple(notes))
 
 
-def describe(array: np.ndarray, *, reading: Reading = "auto") -> Contents:
+def describe(array: np.ndarray, *, reading: Reading = "auto", volume: bool = False) -> Contents:
     """What :func:`interpret` would make of the array, without choosing a label. Raises the same ``UserError``."""
-    return _describe(array, reading)[1]
+    return _describe(array, reading, volume)[1]
 
 
 def require_two_sides(probability: np.ndarray, threshold: float) -> None:
-    """Raise ``UserError`` unless the map [H, W] has both foreground and background at the threshold."""
+    """Raise ``UserError`` unless the map [H, W] or [X, Y, Z] has both foreground and background at the threshold."""
     highest, lowest = float(probability.max()), float(probability.min())
+    whole, element = ("volume", "voxel") if probability.ndim == 3 else ("image", "pixel")
     if highest < threshold:
         raise UserError(
-            f"No pixel reaches the threshold of {threshold:.2f}: the mask is empty.",
+            f"No {element} reaches the threshold of {threshold:.2f}: the mask is empty.",
             f"The highest value in the map is {highest:.3f}.",
             f"Lower the threshold below {highest:.3f}, or upload another map.",
         )
     if lowest >= threshold:
         raise UserError(
-            f"Every pixel reaches the threshold of {threshold:.2f}: the whole image is foreground.",
+            f"Every {element} reaches the threshold of {threshold:.2f}: the whole {whole} is foreground.",
             f"The lowest value in the map is {lowest:.3f}, so there is no background and nothing to repair.",
             "Raise the threshold, exchange foreground and background, or upload another map.",
         )
 
 
-def _describe(array: np.ndarray, reading: Reading) -> tuple[np.ndarray, Contents]:
-    """The array as one plane [H, W] of float32 or integers, and what it holds."""
+def _describe(array: np.ndarray, reading: Reading, volume: bool) -> tuple[np.ndarray, Contents]:
+    """The array as one plane [H, W] or volume [X, Y, Z] of float32 or integers, and what it holds."""
     import numpy as np
 
     array = np.asarray(array)
@@ -125,12 +135,16 @@ def _describe(array: np.ndarray, reading: Reading) -> tuple[np.ndarray, Contents
             "Save the mask as integers or floating-point numbers.",
         )
     notes: list[str] = []
-    plane = _one_plane(array, notes)
-    _check_shape(plane)
+    if volume:
+        plane = array
+        _check_volume(plane)
+    else:
+        plane = _one_plane(array, notes)
+        _check_shape(plane)
     plane = _finite(plane)
-    values = np.unique(plane)
+    values = _values(plane)
     if len(values) == 1:
-        raise _one_value(float(values[0]))
+        raise _one_value(float(values[0]), plane.ndim)
     kind = _guess(plane, values) if reading == "auto" else _overruled(plane, values, reading)
     labels: tuple[LabelShare, ...] = ()
     if kind == "binary":
@@ -138,7 +152,10 @@ def _describe(array: np.ndarray, reading: Reading) -> tuple[np.ndarray, Contents
             notes.append(f"Two values, {_number(values[0])} and {_number(values[1])}: the larger is the foreground.")
         share = float((plane == values[-1]).mean())
         if share > 0.6:
-            notes.append(f"The foreground covers {share:.0%} of the image; exchange it if it should be the dark part.")
+            whole = "volume" if volume else "image"
+            notes.append(
+                f"The foreground covers {share:.0%} of the {whole}; exchange it if it should be the dark part."
+            )
     elif kind == "labels":
         labels = _shares(plane)
         if reading == "auto" and len(labels) > 1:
@@ -146,6 +163,8 @@ def _describe(array: np.ndarray, reading: Reading) -> tuple[np.ndarray, Contents
     elif plane.dtype.kind != "f":
         top = int(np.iinfo(plane.dtype).max)
         notes.append(f"Grey levels 0 to {top} were read as probability 0 to 1.")
+    if volume:
+        return plane, Contents(kind, plane.shape[1], plane.shape[0], labels, tuple(notes), plane.shape[2])
     return plane, Contents(kind, plane.shape[0], plane.shape[1], labels, tuple(notes))
 
 
@@ -209,6 +228,36 @@ def _check_shape(plane: np.ndarray) -> None:
         )
 
 
+def _check_volume(volume: np.ndarray) -> None:
+    if volume.ndim != 3:
+        raise UserError(
+            "This is not a single volume.",
+            f"The array measures {' × '.join(map(str, volume.shape)) or 'a single number'}.",
+            "Upload one map of three dimensions.",
+        )
+    sides = sorted(volume.shape)
+    if sides[0] < FEWEST_SLICES or sides[1] < SMALLEST_SIDE:
+        raise UserError(
+            f"The volume is too small: {' × '.join(map(str, volume.shape))} voxels.",
+            f"It must have at least {FEWEST_SLICES} slices of {SMALLEST_SIDE} × {SMALLEST_SIDE}.",
+            "Upload the volume at its full size, or its slices as pictures.",
+        )
+
+
+def _values(plane: np.ndarray) -> np.ndarray:
+    """The different values, ascending; of many fractions only the least and the greatest are sure to be among them."""
+    import numpy as np
+
+    if plane.dtype.kind == "u" and plane.dtype.itemsize <= 2:
+        return np.flatnonzero(np.bincount(plane.ravel())).astype(plane.dtype)
+    if plane.dtype.kind == "f" and plane.size > MANY:
+        # Sorting a large volume takes seconds; a few thousand of its values tell as well that there are many.
+        ends = np.array([plane.min(), plane.max()], plane.dtype)
+        between = plane[(plane > ends[0]) & (plane < ends[1])]
+        return np.unique(np.concatenate([ends, between[:: max(1, between.size // 10_000)]]))
+    return np.unique(plane)
+
+
 def _finite(plane: np.ndarray) -> np.ndarray:
     """The plane as float32 or non-negative integers; whole-numbered floats above 1 become integers."""
     import numpy as np
@@ -220,7 +269,7 @@ def _finite(plane: np.ndarray) -> np.ndarray:
         if bad:
             raise UserError(
                 f"The map holds {bad:,} values that are not numbers (NaN or infinite).",
-                f"That is {bad / plane.size:.2%} of its pixels, and a probability cannot be guessed there.",
+                f"That is {bad / plane.size:.2%} of its {_elements(plane)}, and a probability cannot be guessed there.",
                 "Replace them, for example by 0, and upload the map again.",
             )
         if np.array_equal(plane, np.rint(plane)) and plane.min() >= 0 and plane.max() < 2**31:
@@ -245,16 +294,17 @@ def _smallest_integers(plane: np.ndarray) -> np.ndarray:
     return plane.astype(np.uint8 if top < 2**8 else np.uint16 if top < 2**16 else np.uint32)
 
 
-def _one_value(value: float) -> UserError:
+def _one_value(value: float, dimensions: int) -> UserError:
+    whole, element = ("volume", "voxel") if dimensions == 3 else ("image", "pixel")
     if value == 0:
         return UserError(
             "The mask is empty.",
-            "Every pixel is 0, so there is no structure to repair.",
+            f"Every {element} is 0, so there is no structure to repair.",
             "Upload a mask with some foreground in it.",
         )
     return UserError(
-        "The whole image is foreground.",
-        f"Every pixel has the value {_number(value)}, so there is no background and no topology to repair.",
+        f"The whole {whole} is foreground.",
+        f"Every {element} has the value {_number(value)}, so there is no background and no topology to repair.",
         "Upload a mask with both foreground and background.",
     )
 
@@ -275,8 +325,9 @@ def _guess(plane: np.ndarray, values: np.ndarray) -> Kind:
     grey = float(((scaled > 0.25) & (scaled < 0.75)).mean())
     if grey > 0.5:
         raise UserError(
-            "This looks like a grey picture, not a segmentation.",
-            f"{grey:.0%} of its pixels are middle greys; a segmenter's output is mostly near black or near white.",
+            f"This looks like a grey {'scan' if plane.ndim == 3 else 'picture'}, not a segmentation.",
+            f"{grey:.0%} of its {_elements(plane)} are middle greys; a segmenter's output is mostly near black or near "
+            "white.",
             "Upload the segmenter's output, or choose 'Read as: probability' if this is one.",
         )
     return "probability"
@@ -306,8 +357,8 @@ def _overruled(plane: np.ndarray, values: np.ndarray, reading: Reading) -> Kind:
 
 
 def _flatness(plane: np.ndarray) -> float:
-    """Share of horizontal neighbours with equal value among pairs of which one is not background, 0 to 1."""
-    left, right = plane[:, :-1], plane[:, 1:]
+    """Share of neighbours along the last axis with equal value among pairs of which one is not background, 0 to 1."""
+    left, right = plane[..., :-1], plane[..., 1:]
     pairs = (left > 0) | (right > 0)
     return float((left == right)[pairs].mean()) if pairs.any() else 0.0
 
@@ -316,14 +367,19 @@ def _shares(plane: np.ndarray) -> tuple[LabelShare, ...]:
     """The labels other than 0 (or, without a 0, other than the smallest), largest share first."""
     import numpy as np
 
-    values, counts = np.unique(plane, return_counts=True)
+    if plane.dtype.itemsize <= 2:
+        every = np.bincount(plane.ravel())
+        values = np.flatnonzero(every)
+        counts = every[values]
+    else:
+        values, counts = np.unique(plane, return_counts=True)
     background = values[0]
     found = [LabelShare(int(v), float(n / plane.size)) for v, n in zip(values, counts, strict=True) if v != background]
     return tuple(sorted(found, key=lambda entry: (-entry.share, entry.value)))
 
 
 def _one_label(plane: np.ndarray, labels: tuple[LabelShare, ...], label: int | None, notes: list[str]) -> np.ndarray:
-    """Float32 [H, W], 1 where the chosen label is."""
+    """Float32 of the plane's shape, 1 where the chosen label is."""
     import numpy as np
 
     known = {entry.value for entry in labels}
@@ -355,7 +411,7 @@ def _list_labels(labels: tuple[LabelShare, ...]) -> str:
 
 
 def _unit_scale(plane: np.ndarray) -> np.ndarray:
-    """Float32 [H, W] in 0..1; integers are divided by the full scale of their type."""
+    """Float32 of the plane's shape in 0..1; integers are divided by the full scale of their type."""
     import numpy as np
 
     if plane.dtype.kind == "f":
@@ -382,3 +438,7 @@ def _with_mended_frame(probability: np.ndarray) -> np.ndarray:
 
 def _number(value: float) -> str:
     return f"{float(value):.4g}"
+
+
+def _elements(plane: np.ndarray) -> str:
+    return "voxels" if plane.ndim == 3 else "pixels"

@@ -1,7 +1,8 @@
-"""Open a stored segmentation, whatever its format, as one array that ``input`` can interpret.
+"""Open a stored two-dimensional segmentation, whatever its format, as one array that ``input`` can interpret.
 
 PNG, TIFF, JPEG and BMP pictures, NPY and NPZ arrays, NIfTI slices, and single-frame DICOM segmentations. A file may
-offer several maps (arrays of an NPZ, channels of a softmax stack): each has a name to choose it by.
+offer several maps (arrays of an NPZ, channels of a softmax stack): each has a name to choose it by. Volumes are opened
+by ``volume_read``.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ PREFERRED = ("probability", "prob", "probs", "prediction", "pred", "mask", "seg"
 NIFTI = (".nii", ".nii.gz", ".gz")
 DICOM = (".dcm", ".dicom")
 ARRAYS = (".npz", ".npy")
-VOLUME_ADVICE = "Upload one slice for now: a picture, an array or a NIfTI file with a single slice."
+TIFF = (".tif", ".tiff")
+VOLUME_ADVICE = "Repair it as a volume, with weights for three dimensions."
 
 
 @dataclass(frozen=True)
@@ -57,25 +59,30 @@ def read_map(path: Path, limits: Limits, *, channel: str = "") -> OpenedMap:
 def _read_arrays(path: Path, limits: Limits, channel: str) -> OpenedMap:
     from backend.media.arrays import read_arrays
 
+    arrays = read_arrays(path, limits)
     planes: dict[str, np.ndarray] = {}
-    shapes = []
-    for name, array in read_arrays(path, limits).items():
-        shapes.append(f"{name} {' × '.join(str(side) for side in array.shape) or 'a single number'}")
+    for name, array in arrays.items():
         planes.update(_planes(name, array))
     if not planes:
+        shapes = [f"{name} {' × '.join(map(str, array.shape)) or 'a single number'}" for name, array in arrays.items()]
         raise UserError(
             "The file holds no two-dimensional map.",
             f"It holds {'; '.join(shapes) or 'no arrays'}.",
             "Save one array of height × width, or one plane a class.",
         )
     names = tuple(planes)
-    chosen = channel or _likeliest(names)
+    chosen = channel or likeliest(names)
     if chosen not in planes:
         raise UserError(
             f"The file has no map called {chosen!r}.", f"It holds {', '.join(names)}.", "Choose one of these."
         )
     notes = (f"The file holds {len(names)} maps; {chosen} was used.",) if len(names) > 1 else ()
     return OpenedMap(planes[chosen], chosen, names if len(names) > 1 else (), notes)
+
+
+def plane_names(arrays: dict[str, np.ndarray]) -> tuple[str, ...]:
+    """Names of the two-dimensional maps that the arrays of a file offer."""
+    return tuple(name for key, array in arrays.items() for name in _planes(key, array))
 
 
 def _planes(name: str, array: np.ndarray) -> dict[str, np.ndarray]:
@@ -97,7 +104,7 @@ def _planes(name: str, array: np.ndarray) -> dict[str, np.ndarray]:
     return {f"{name}/{index}": np.take(array, index, axis=axis) for index in range(array.shape[axis])}
 
 
-def _likeliest(names: tuple[str, ...]) -> str:
+def likeliest(names: tuple[str, ...]) -> str:
     """The map to show first: a well-known name, of a stack its second plane (the first is usually background)."""
     by_stem: dict[str, list[str]] = {}
     for name in names:
@@ -131,7 +138,7 @@ def _volume(shape: tuple[int, ...], spacing_mm: np.ndarray) -> UserError:
     sizes = " × ".join(f"{step:.2g}" for step in spacing_mm)
     uneven = "" if np.ptp(spacing_mm) <= 0.05 * spacing_mm.max() else ", which are not cubes"
     return UserError(
-        "This is a volume; only two-dimensional masks can be repaired so far.",
+        "This is a volume, not a single slice.",
         f"It measures {' × '.join(str(side) for side in shape)} voxels of {sizes} mm{uneven}.",
         VOLUME_ADVICE,
     )
@@ -148,9 +155,9 @@ def _read_dicom(path: Path, limits: Limits) -> OpenedMap:
     if frames > 1:
         kind = "segmentation" if segmentation else "file"
         raise UserError(
-            f"This DICOM {kind} has {frames} frames; only single-frame ones can be repaired so far.",
-            "Each frame is one slice of one segment, and topology is repaired slice by slice.",
-            VOLUME_ADVICE,
+            f"This DICOM {kind} has {frames} frames, not one.",
+            "Frames of a segmentation are the slices of a volume." if segmentation else "It is no segmentation.",
+            VOLUME_ADVICE if segmentation else "Upload what a segmenter made of it.",
         )
     if segmentation and header.get("SegmentationType") == "FRACTIONAL":
         full = float(header.get("MaximumFractionalValue") or 255)

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
 
+    from backend.services.topology.volume import VolumeChange
+
 FOREGROUND = (154, 160, 166)
 BACKGROUND = (20, 23, 26)
 PREVIEW_SIDE = 512  # pixels of the longer side of a progress picture
@@ -48,6 +50,23 @@ KINDS: tuple[KindStyle, ...] = (
     KindStyle("thinned", 8, "thinned", "#4A5560", "Pixels removed along an edge; the topology is the same.", False),
 )
 BY_KIND = {style.kind: style for style in KINDS}
+VOLUME_MEANINGS = {
+    "closed_break": "Voxels added that join pieces or close a loop.",
+    "opened_bridge": "Voxels removed that joined what is now apart, or that closed a loop.",
+    "filled_hole": "A tunnel or a closed cavity that was filled: β₁ or β₂ falls.",
+    "removed_island": "A separate piece that was taken away: β₀ falls.",
+    "added_island": "A new separate piece, worth a look: β₀ rises.",
+    "opened_hole": "A new tunnel or cavity, worth a look: β₁ or β₂ rises.",
+    "thickened": "Voxels added along a surface; the topology is the same.",
+    "thinned": "Voxels removed along a surface; the topology is the same.",
+}
+
+
+def volume_title(change: VolumeChange) -> str:
+    """What one change of a volume is called: a hole there is a tunnel through the structure or a cavity in it."""
+    if change.kind in ("filled_hole", "opened_hole"):
+        return f"{change.kind.partition('_')[0]} {'cavity' if change.b2 else 'tunnel'}"
+    return BY_KIND[change.kind].title
 
 
 def base_picture(mask: np.ndarray) -> np.ndarray:
@@ -103,6 +122,11 @@ def preview_png(probability: np.ndarray) -> bytes:
 
     step = max(1, -(-max(probability.shape) // PREVIEW_SIDE))
     return png_bytes((np.clip(probability[::step, ::step], 0, 1) * 255).astype(np.uint8))
+
+
+def projection_png(probability: np.ndarray) -> bytes:
+    """PNG of the greatest value along z of a map [X, Y, Z] in 0..1, rows downwards as in the slices of the page."""
+    return preview_png(probability.max(axis=2).T[::-1])
 
 
 def png_bytes(pixels: np.ndarray) -> bytes:

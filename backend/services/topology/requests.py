@@ -7,6 +7,7 @@ The use cases as jobs. Foreground is 8-connected and background 4-connected thro
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from backend.jobs.contract import Action, JobContext
 from backend.services.topology.input import EVERY_LABEL, Kind, LabelShare, Reading
@@ -27,6 +28,7 @@ __all__ = [
     "REMOVE_BELOW",
     "Betti",
     "ChangeRow",
+    "Cleaned",
     "ComparisonRow",
     "LabelShare",
     "RefineRequest",
@@ -40,10 +42,16 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Betti:
-    """β₀, the number of separate pieces, and β₁, the number of holes, of a mask."""
+    """β₀, the separate pieces of a mask, and β₁, its holes; of a volume its tunnels, and β₂, its closed cavities."""
 
     b0: int
     b1: int
+    b2: int | None = None
+
+    def as_dict(self) -> dict[str, int]:
+        """The numbers that there are, by name."""
+        two = {"b0": self.b0, "b1": self.b1}
+        return two if self.b2 is None else {**two, "b2": self.b2}
 
 
 @dataclass(frozen=True)
@@ -60,6 +68,26 @@ class SimpleRepairs:
     closing_radius: int = 2
     hysteresis_low: float = 0.3
     hysteresis_high: float = 0.7
+
+
+class Cleaned(Protocol):
+    """What every request that ends in a mask says: where to cut the probability, and what to clean away then."""
+
+    @property
+    def threshold(self) -> float:
+        """Probability from which on an element is foreground."""
+
+    @property
+    def remove_below(self) -> int:
+        """Pieces below this many pixels or voxels go; 0 keeps all."""
+
+    @property
+    def fill_below(self) -> int:
+        """Holes below this are filled; 0 fills none."""
+
+    @property
+    def fill_share(self) -> float:
+        """Holes below this share of the median one are filled; 0 fills none."""
 
 
 @dataclass(frozen=True)
@@ -129,13 +157,17 @@ class ChangeRow:
 
 @dataclass(frozen=True)
 class TruthErrors:
-    """How far a mask is from the truth: Dice and clDice in 0..1 (1 is best), the other three are errors (0 is best)."""
+    """How far a mask is from the truth: Dice and clDice in 0..1 (1 is best), the others are errors (0 is best).
+
+    ``matching`` pairs pieces and holes (in a volume pieces and cavities) by place; ``b2`` is of volumes only.
+    """
 
     dice: float
     cldice: float
     b0: int
     b1: int
     matching: int
+    b2: int | None = None
 
 
 @dataclass(frozen=True)

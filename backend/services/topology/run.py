@@ -19,6 +19,7 @@ from backend.services.topology.read import read_map
 from backend.services.topology.render import preview_png
 from backend.services.topology.requests import (
     DEFAULT_WEIGHTS,
+    Cleaned,
     RefineRequest,
     RefineResult,
     ThresholdRequest,
@@ -113,7 +114,7 @@ def run_threshold(request: ThresholdRequest, ctx: JobContext) -> ThresholdResult
     )
 
 
-def check_thresholds(request: RefineRequest | ThresholdRequest) -> None:
+def check_thresholds(request: Cleaned) -> None:
     """Raise ``UserError`` for a threshold outside 0..1 or a cleaning of negative size."""
     for value in (request.threshold, getattr(request, "input_threshold", 0.5)):
         if not 0 < value < 1:
@@ -122,7 +123,7 @@ def check_thresholds(request: RefineRequest | ThresholdRequest) -> None:
                 "It is compared with probabilities, which lie between 0 and 1.",
                 "Choose one in between, such as 0.5.",
             )
-    if min(cleaning(request)) < 0:
+    if min(request.remove_below, request.fill_below, request.fill_share) < 0:
         raise UserError("A size below zero cannot be used.", "", "Set it to 0 to switch the cleaning off.")
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def sample_truth(sample_id: str, shape: tuple[int, ...], settings: Settings) -> np.ndarray | None:
-    """Truth of a mask sample, bool [H, W] of ``shape``, or ``None`` where none is known.
+    """Truth of a mask sample, bool [H, W] or [X, Y, Z] of ``shape``, or ``None`` where none is known.
 
     A phantom is drawn again from the seed in its id; a prediction of the data folder lies beside its truth.
     """
@@ -29,7 +29,7 @@ def sample_truth(sample_id: str, shape: tuple[int, ...], settings: Settings) -> 
         from models.phantoms import curvilinear
 
         _, family, seed = sample_id.split("-")
-        truth = np.asarray(curvilinear.sample(family, shape[0], int(seed))) > 0
+        truth = np.asarray(curvilinear.sample(family, (shape[0],) * len(shape), int(seed))) > 0
     elif found.path is not None and found.path.parent.name == "prediction":
         path = found.path.parent.parent / "truth" / found.path.name
         if path.is_file():

@@ -17,42 +17,34 @@ import numpy as np
 from backend.errors import UserError
 from backend.jobs.contract import JobState
 from backend.media.limits import Limits
-from backend.services.topology.compare import SIMPLE, compare, measure
+from backend.services.topology.compare import compare, measure
 from backend.services.topology.cut import LISTED_CHANGES, Cut, cleaning, cut, read_pair
 from backend.services.topology.input import Contents, Reading, describe
 from backend.services.topology.read import read_map
-from backend.services.topology.render import BY_KIND, KINDS, png_bytes
+from backend.services.topology.render import BY_KIND, png_bytes
 from backend.services.topology.requests import (
     CONNECTIVITY,
-    Betti,
     ComparisonRow,
     RefineRequest,
     RefineResult,
     SimpleRepairs,
 )
 from backend.services.topology.run import open_input, true_mask
+from backend.services.topology.table import (
+    LIMITS,
+    became,
+    check_threshold,
+    check_tuning,
+    comparison_table,
+    count,
+    counted_kinds,
+)
 
 if TYPE_CHECKING:
     from backend.runtime import Runtime
 
 LAYERS = ("before", "after", "kinds")
 LARGEST_LAYER = 16_000_000  # pixels sent to the page; a larger mask is shown at a half, a third …
-LIMITS = {
-    "remove_below": (0, 100_000, 1, "px"),
-    "fill_below": (0, 100_000, 1, "px"),
-    "fill_share": (0, 10, 0.05, "× median hole"),
-    "closing_radius": (0, 25, 1, "px"),
-    "hysteresis_low": (0.01, 0.99, 0.01, ""),
-    "hysteresis_high": (0.01, 0.99, 0.01, ""),
-}
-WORDS = {
-    "remove_below": "pieces below",
-    "fill_below": "holes below",
-    "fill_share": "and below",
-    "closing_radius": "radius",
-    "hysteresis_low": "low",
-    "hysteresis_high": "high",
-}
 
 
 def finished(runtime: Runtime, job_id: str) -> tuple[RefineRequest, RefineResult]:
@@ -94,13 +86,9 @@ def view(
     """
     request, result = finished(runtime, job_id)
     at = request.threshold if threshold is None else threshold
-    _check(at, "threshold")
+    check_threshold(at)
     tune = tune or request.compare
-    for name, (low, high, _, _) in LIMITS.items():
-        if not low <= getattr(tune, name) <= high:
-            raise UserError(
-                f"The value for '{WORDS[name]}' is out of range.", f"It must lie between {low:g} and {high:g}."
-            )
+    check_tuning(tune, LIMITS)
     found = _cut(runtime, request, result, at)
     counts = Counter(change.kind for change in found.changes)
     rows = _comparison(runtime, request, result, found, tune)
@@ -111,25 +99,14 @@ def view(
         "width": result.width,
         "height": result.height,
         "step": _step(result.height * result.width),
-        "before": asdict(found.before_betti),
-        "after": asdict(found.after_betti),
-        "truth": None if result.truth is None else asdict(result.truth),
+        "before": found.before_betti.as_dict(),
+        "after": found.after_betti.as_dict(),
+        "truth": None if result.truth is None else result.truth.as_dict(),
         "dice": found.dice,
         "changed": found.changed,
         "summary": summary(found, result),
         "notes": [*result.notes, _speed(result)],
-        "kinds": [
-            {
-                "kind": style.kind,
-                "code": style.code,
-                "title": style.title,
-                "colour": style.colour,
-                "meaning": style.meaning,
-                "count": counts[style.kind],
-            }
-            for style in KINDS
-            if counts[style.kind]
-        ],
+        "kinds": counted_kinds(counts),
         "change_count": len(found.changes),
         "topological": found.topological,
         "changes": [
@@ -137,7 +114,7 @@ def view(
             for change in found.changes[:LISTED_CHANGES]
         ],
         "layers": {name: f"/api/topology/{job_id}/{name}.png?threshold={at:g}" for name in LAYERS},
-        "table": _table(rows, tune, request),
+        "table": comparison_table(rows, tune, request, LIMITS, CONNECTIVITY),
     }
 
 
@@ -148,7 +125,7 @@ def layer(runtime: Runtime, job_id: str, name: str, threshold: float | None = No
     """
     request, result = finished(runtime, job_id)
     at = request.threshold if threshold is None else threshold
-    _check(at, "threshold")
+    check_threshold(at)
     if name not in LAYERS:
         raise UserError("There is no such layer.", f"The layers are {', '.join(LAYERS)}.")
     if name == "before":
@@ -166,14 +143,14 @@ def summary(found: Cut, result: RefineResult) -> list[str]:
         return ["Nothing was changed.", "The network found nothing to repair at this threshold."]
     share = found.changed / (result.width * result.height)
     lines = [
-        f"{_became(before.b0, after.b0, 'separate piece')}; {_became(before.b1, after.b1, 'hole')}.",
-        f"{_count(found.topological, 'place')} changed the topology, {len(found.changes) - found.topological:,} only "
+        f"{became(before.b0, after.b0, 'separate piece')}; {became(before.b1, after.b1, 'hole')}.",
+        f"{count(found.topological, 'place')} changed the topology, {len(found.changes) - found.topological:,} only "
         f"thickened or thinned it: {share:.2%} of the pixels, Dice with the input {found.dice:.3f}.",
     ]
     if result.truth is not None:
         lines.append(
-            f"The true mask of this sample has {_count(result.truth.b0, 'piece')} and "
-            f"{_count(result.truth.b1, 'hole')}; the network never saw it."
+            f"The true mask of this sample has {count(result.truth.b0, 'piece')} and "
+            f"{count(result.truth.b1, 'hole')}; the network never saw it."
         )
     return lines
 
@@ -188,78 +165,6 @@ def seconds_per_megapixel(runtime: Runtime) -> float | None:
     return float(np.median(paces)) if paces else None
 
 
-def _table(rows: tuple[ComparisonRow, ...], tune: SimpleRepairs, request: RefineRequest) -> dict[str, Any]:
-    known = rows[0].errors is not None
-    columns = [
-        {"title": "Repair", "meaning": "What was done to the same input"},
-        {"title": "Settings", "meaning": "Change them to tune a simple repair"},
-        {"title": "β₀ pieces", "meaning": f"Separate pieces; {CONNECTIVITY}"},
-        {"title": "β₁ holes", "meaning": f"Closed loops; {CONNECTIVITY}"},
-        {"title": "Changed px", "meaning": "Pixels that differ from the input"},
-        {"title": "Dice with input", "meaning": "Overlap with the input, 1 is identical"},
-    ]
-    if known:
-        columns += [
-            {"title": "β₀ error", "meaning": "Pieces too many or too few against the true mask"},
-            {"title": "β₁ error", "meaning": "Holes too many or too few against the true mask"},
-            {
-                "title": "Matching error",
-                "meaning": "Pieces and holes without a partner at the same place in the true mask: unlike counts, "
-                "errors cannot cancel",
-            },
-            {"title": "Dice", "meaning": "Overlap with the true mask, 1 is identical"},
-            {"title": "clDice", "meaning": "Overlap of the centre lines with the true mask, 1 is identical"},
-        ]
-    caption = (
-        "Errors are measured against the true mask, which no method saw; less is better."
-        if known
-        else "Without a true mask nothing here says which is right: fewer pieces or holes are not better in themselves."
-    )
-    return {
-        "title": "The same input, repaired without a network",
-        "caption": f"{caption} Connectivity: {CONNECTIVITY}.",
-        "columns": columns,
-        "rows": [_row(row, tune, request) for row in rows],
-    }
-
-
-def _row(row: ComparisonRow, tune: SimpleRepairs, request: RefineRequest) -> dict[str, Any]:
-    simple = next((repair for repair in SIMPLE if repair.name == row.name), None)
-    fields = [
-        {
-            "name": name,
-            "label": WORDS[name],
-            "value": getattr(tune, name),
-            "min": LIMITS[name][0],
-            "max": LIMITS[name][1],
-            "step": LIMITS[name][2],
-            "unit": LIMITS[name][3],
-        }
-        for name in (simple.fields if simple else ())
-    ]
-    cells = [f"{row.betti.b0:,}", f"{row.betti.b1:,}", f"{row.changed:,}", f"{row.dice:.3f}"]
-    if row.errors is not None:
-        cells += [f"{row.errors.b0:,}", f"{row.errors.b1:,}", f"{row.errors.matching:,}"]
-        cells += [f"{row.errors.dice:.3f}", f"{row.errors.cldice:.3f}"]
-    return {
-        "name": row.name,
-        "title": row.title,
-        "meaning": simple.meaning if simple else "",
-        "ours": row.name == "refined",
-        "text": _cleaning(request) if row.name == "refined" else "",
-        "fields": fields,
-        "cells": cells,
-    }
-
-
-def _cleaning(request: RefineRequest) -> str:
-    """The same cleaning as the last simple repair follows the network, so it is stated beside it."""
-    return (
-        f"then pieces below {request.remove_below} px, holes below {request.fill_below} px "
-        f"and below {request.fill_share:g} × median hole"
-    )
-
-
 def _comparison(
     runtime: Runtime, request: RefineRequest, result: RefineResult, found: Cut, tune: SimpleRepairs
 ) -> tuple[ComparisonRow, ...]:
@@ -270,8 +175,7 @@ def _comparison(
     if tune != request.compare:
         given = _given(runtime.artifacts.path(request.source), request)
         rows = compare(given, before, found.mask, tune, soft=result.kind == "probability", truth=truth)
-    ours = measure("refined", rows[-1].title, "", before, found.mask, truth)
-    return (*rows[:-1], replace(ours, betti=Betti(found.after_betti.b0, found.after_betti.b1)))
+    return (*rows[:-1], measure("refined", rows[-1].title, "", before, found.mask, truth))
 
 
 def _cut(runtime: Runtime, request: RefineRequest, result: RefineResult, threshold: float) -> Cut:
@@ -316,18 +220,5 @@ def _shrunk(pixels: np.ndarray) -> np.ndarray:
     return padded.reshape(height // step, step, width // step, step).max(axis=(1, 3))
 
 
-def _check(value: float, name: str) -> None:
-    if not 0 < value < 1:
-        raise UserError(f"The {name} must lie between 0 and 1.", f"It was {value:g}.", "Choose one in between.")
-
-
 def _speed(result: RefineResult) -> str:
     return f"The network took {result.seconds:.1f} s for {result.megapixels:.2f} megapixels on this machine."
-
-
-def _became(before: int, after: int, noun: str) -> str:
-    return f"{_count(before, noun)}, as before" if before == after else f"{_count(before, noun)} became {after:,}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 
-def write_small_refiner(folder: Path) -> str:
+def write_small_refiner(folder: Path, dimensions: int = 2) -> str:
     """Write ``model.safetensors``, ``config.json`` and ``CARD.md`` into ``folder``; returns the SHA-256 of the file.
 
     An untrained refiner gives its input back; random weights in its head let neighbours bear on each pixel.
@@ -18,9 +18,9 @@ def write_small_refiner(folder: Path) -> str:
     from models.topology.refiner import Refiner
 
     torch.manual_seed(0)
-    model = Refiner(widths=(8, 16))
+    model = Refiner(dimensions, widths=(8, 16))
     with torch.no_grad():
-        model.head.weight.normal_(0, 0.35)
+        model.head.weight.normal_(0, 0.35 if dimensions == 2 else 0.2)
         model.scale.fill_(0.5)
     folder.mkdir(parents=True)
     save_file(model.state_dict(), folder / "model.safetensors")

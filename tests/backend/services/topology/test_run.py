@@ -149,7 +149,7 @@ def test_another_threshold_later_equals_the_same_threshold_at_first(runtime: Run
     assert made.parents == (result.probability, result.before)
     assert made.weights == {WEIGHTS: result.weights_sha256}
     shown = view(runtime, refined(runtime, source).id, 0.35)
-    assert shown["after"] == asdict(direct.after_betti)
+    assert shown["after"] == direct.after_betti.as_dict()
 
 
 def test_simple_repairs_stand_beside_ours_and_can_be_tuned(runtime: Runtime, store: Store):

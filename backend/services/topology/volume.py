@@ -1,0 +1,172 @@
+"""Topology of volumes: what the jobs take and give. Nothing heavy is imported on top.
+
+Foreground voxels that touch at a corner belong together (26-connected), background voxels must share a face
+(6-connected): β₀ counts pieces, β₁ tunnels and closed loops, β₂ cavities that are shut off inside the foreground.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from backend.jobs.contract import Action, JobContext
+from backend.services.topology.input import Kind, Reading
+from backend.services.topology.requests import FILL_BELOW, FILL_SHARE, REMOVE_BELOW, Betti, ComparisonRow, SimpleRepairs
+
+VOLUME_CONNECTIVITY = "foreground 26-connected, background 6-connected"
+VOLUME_WEIGHTS = "topology/refiner3d"
+
+
+@dataclass(frozen=True)
+class VolumeRequest:
+    """Repair one three-dimensional segmentation.
+
+    As :class:`~backend.services.topology.requests.RefineRequest`, with sizes in voxels. Where voxels are longer in one
+    direction than in another, ``cubic`` refines on a grid of nearly cubic voxels and samples the result back at the
+    given ones; without it the network sees the voxels as they are.
+    """
+
+    source: str
+    truth: str = ""
+    reading: Reading = "auto"
+    channel: str = ""
+    label: int | None = None
+    invert: bool = False
+    cubic: bool = True
+    input_threshold: float = 0.5
+    threshold: float = 0.5
+    weights: str = VOLUME_WEIGHTS
+    remove_below: int = REMOVE_BELOW
+    fill_below: int = FILL_BELOW
+    fill_share: float = FILL_SHARE
+    compare: SimpleRepairs = field(default_factory=SimpleRepairs)
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class VolumeThresholdRequest:
+    """Cut the stored probability of an earlier refinement at another threshold; no network is run.
+
+    ``before`` and ``probability`` are artifacts of a :class:`VolumeResult`; the rest as in :class:`VolumeRequest`.
+    """
+
+    before: str
+    probability: str
+    threshold: float
+    remove_below: int = REMOVE_BELOW
+    fill_below: int = FILL_BELOW
+    fill_share: float = FILL_SHARE
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class VolumeChange:
+    """One changed place of a volume.
+
+    ``voxels`` is its size, ``ml`` its volume in millilitres (``None`` where the voxel size is unknown); the box
+    [x0, x1) × [y0, y1) × [z0, z1) and the centre (``cx``, ``cy``, ``cz``) are voxel indices along the axes of the file
+    (columns, rows, slices), ``mm`` is the centre in the file's own millimetres, RAS+. ``b0``, ``b1`` and ``b2`` are
+    what this place alone adds to the Betti numbers of the mask before.
+    """
+
+    n: int
+    kind: str
+    voxels: int
+    ml: float | None
+    x0: int
+    y0: int
+    z0: int
+    x1: int
+    y1: int
+    z1: int
+    cx: float
+    cy: float
+    cz: float
+    mm: tuple[float, float, float] | None
+    b0: int
+    b1: int
+    b2: int
+
+
+@dataclass(frozen=True)
+class VolumeThresholdResult:
+    """Artifact ids of a mask at one threshold, its change map and its change table, with the numbers beside them."""
+
+    mask: str
+    change_map: str
+    change_table: str
+    threshold: float
+    before_betti: Betti
+    after_betti: Betti
+    dice: float
+    changed: int
+    change_count: int
+    topological: int
+    changes: tuple[VolumeChange, ...]
+
+
+@dataclass(frozen=True)
+class VolumeResult:
+    """What a refinement made. ``before``, ``mask``, ``probability``, ``change_map`` and ``change_table`` are artifacts.
+
+    The first four are NIfTI volumes on the grid of the source: uint8 masks, a probability that is stored in 255 steps,
+    and the kind of change in each voxel by its code. ``shape`` is (x, y, z), ``spacing_mm`` ``None`` where the source
+    does not tell it. ``changes`` are the first of ``change_count`` (the table has all), of which ``topological`` change
+    a Betti number; ``seconds`` is the network's time on ``megavoxels``; ``notes`` say how the input was read.
+    """
+
+    before: str
+    mask: str
+    probability: str
+    change_map: str
+    change_table: str
+    shape: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float] | None
+    kind: Kind
+    notes: tuple[str, ...]
+    threshold: float
+    before_betti: Betti
+    after_betti: Betti
+    dice: float
+    changed: int
+    change_count: int
+    topological: int
+    changes: tuple[VolumeChange, ...]
+    comparison: tuple[ComparisonRow, ...]
+    truth: Betti | None
+    weights_sha256: str
+    seconds: float
+    megavoxels: float
+
+
+def refine_volume(request: VolumeRequest, ctx: JobContext) -> VolumeResult:
+    """Repair a volume by the network and store mask, probability, change map and change table."""
+    from backend.services.topology.volume_run import run_volume
+
+    return run_volume(request, ctx)
+
+
+def rethreshold_volume(request: VolumeThresholdRequest, ctx: JobContext) -> VolumeThresholdResult:
+    """Store the mask of an earlier refinement at another threshold, with its change map and table."""
+    from backend.services.topology.volume_run import run_volume_threshold
+
+    return run_volume_threshold(request, ctx)
+
+
+ACTIONS: tuple[Action, ...] = (
+    Action(
+        system="topology",
+        name="refine_volume",
+        run=refine_volume,
+        request=VolumeRequest,
+        result=VolumeResult,
+        summary="Repair the topology of a three-dimensional segmentation.",
+    ),
+    Action(
+        system="topology",
+        name="threshold_volume",
+        run=rethreshold_volume,
+        request=VolumeThresholdRequest,
+        result=VolumeThresholdResult,
+        summary="Keep the refinement of a volume at another threshold.",
+    ),
+)
