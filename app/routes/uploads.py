@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -35,6 +36,20 @@ WRITE_BYTES = 4 * MIB  # written from a worker thread in pieces of this size, so
 @router.post("/api/uploads")
 async def upload(request: Request) -> JSONResponse:
     """Take one file. Answers 201 and ``{id, kind, summary, media_type, size, notes, properties}``, or 4xx and why."""
+    return await _take(request, lambda runtime, body, name: _answer(_accept(runtime, body, name)))
+
+
+@router.post("/api/uploads/several")
+async def upload_several(request: Request) -> JSONResponse:
+    """Take one file, or a ZIP whose files are uploads of their own, ordered by name.
+
+    Answers 201 and ``{"files": […]}``, for each file what ``/api/uploads`` answers or ``{"error": …}``, or 4xx and why.
+    """
+    return await _take(request, _accept_several)
+
+
+async def _take(request: Request, accept: Callable[[Runtime, Path, str], dict[str, object]]) -> JSONResponse:
+    """Stream the body to a file of its own, hand it to ``accept`` in a worker thread, and answer with its values."""
     runtime = runtime_of(request)
     filename = Path(unquote(request.headers.get("x-file-name", ""))).name or "upload"
     # The sender may go away at any moment: the folder is removed whichever way the block is left.
@@ -42,7 +57,7 @@ async def upload(request: Request) -> JSONResponse:
         with runtime.scratch.workdir() as folder:
             body = folder / "body"
             await _receive(request, body, runtime.settings.max_upload_mib * MIB)
-            view = await run_in_threadpool(_accept, runtime, body, filename)
+            answer = await run_in_threadpool(accept, runtime, body, filename)
     except ClientDisconnect:
         log.info("an upload was broken off by its sender")
         return error_response(UserError("The upload was broken off.", "Its sender went away before the end."))
@@ -52,7 +67,7 @@ async def upload(request: Request) -> JSONResponse:
         raise DiskFull(
             "The file was not stored.", "The disk of the server is full.", "Make room on it and upload the file again."
         ) from None
-    return JSONResponse(_answer(view), status_code=201)
+    return JSONResponse(answer, status_code=201)
 
 
 async def _receive(request: Request, target: Path, limit: int) -> None:
@@ -88,6 +103,18 @@ def _accept(runtime: Runtime, body: Path, filename: str) -> ArtifactView:
     from backend.media.intake import accept_upload
 
     return accept_upload(runtime, body, filename=filename, actor=LOCAL)
+
+
+def _accept_several(runtime: Runtime, body: Path, filename: str) -> dict[str, object]:
+    from backend.media.intake_several import accept_several
+
+    arrivals = accept_several(runtime, body, filename=filename, actor=LOCAL)
+    return {
+        "files": [
+            _answer(item.view) if item.view is not None else {"error": item.error.as_dict() if item.error else {}}
+            for item in arrivals
+        ]
+    }
 
 
 def _answer(view: ArtifactView) -> dict[str, object]:

@@ -46,11 +46,15 @@ Refine = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Combined:
-    """All classes refined: ``labels`` of the input's shape, a row a class, and (label, change) for the table."""
+    """All classes refined: ``labels`` of the input's shape, a row a class, and (label, change) for the table.
+
+    ``codes`` is the uint8 layer of kind codes of the input's shape; where two classes changed, the graver kind.
+    """
 
     labels: np.ndarray
     rows: tuple[ClassRow, ...]
     changes: tuple[tuple[int, ChangeRow | VolumeChange], ...]
+    codes: np.ndarray
     notes: tuple[str, ...]
     seconds: float
 
@@ -154,13 +158,14 @@ def combine(given: ClassInput, model: Any, request: Any, report: Report) -> Comb
     seconds = time.perf_counter() - started
     report(total, total, "Finding what changed")
     rows, changes = [], []
+    codes = np.zeros(labels.shape, np.uint8)
     for value, name in given.classes:
         before, after = given.mask(value), labels == value
-        row, found = _compared(value, name, before, after, given.affine)
+        row, found = _compared(value, name, before, after, given.affine, codes)
         rows.append(row)
         changes += [(value, change) for change in found]
         report(total, total, "Finding what changed")
-    return Combined(labels, tuple(rows), tuple(changes), tuple(notes), seconds)
+    return Combined(labels, tuple(rows), tuple(changes), codes, tuple(notes), seconds)
 
 
 def _share_of(index: int, total: int, note: str, report: Report) -> Callable[[int, int], None]:
@@ -185,19 +190,23 @@ def _refined(
 
 
 def _compared(
-    value: int, name: str, before: np.ndarray, after: np.ndarray, affine: np.ndarray | None
+    value: int, name: str, before: np.ndarray, after: np.ndarray, affine: np.ndarray | None, codes: np.ndarray
 ) -> tuple[ClassRow, tuple[ChangeRow | VolumeChange, ...]]:
+    """What became of one class; the kinds of its changes are drawn into ``codes``, the graver of two staying."""
     from models.metrics.overlap import dice
 
     changes: tuple[ChangeRow | VolumeChange, ...]
     if before.ndim == 2:
-        changes = list_changes(before, after)[0]
-        start, end = before, after
+        changes, here = list_changes(before, after)
+        start, end, place = before, after, codes
     else:
         box = box_around(before | after, margin=1)
         start, end = before[box], after[box]
         corner = (box[0].start, box[1].start, box[2].start)
-        changes = list_volume_changes(start, end, corner, affine)[0]
+        changes, here = list_volume_changes(start, end, corner, affine)
+        place = codes[box]
+    drawn = (here > 0) & ((place == 0) | (here < place))
+    place[drawn] = here[drawn]
     row = ClassRow(
         label=value,
         name=name,
