@@ -68,6 +68,14 @@ def read_training_masks(paths: Sequence[Path], callback: Callable[[int, int], No
     return MaskSet(kept, kept[0].ndim, notes)
 
 
+def read_mask(path: Path) -> np.ndarray:
+    """One stored mask, bool. Raises ``UserError`` for a file that is no mask."""
+    mask, fact = _read(path)
+    if fact.problem:
+        raise UserError("This file is no mask.", fact.problem, "Choose another.")
+    return mask
+
+
 def look_at(runtime: Runtime, ids: Sequence[str]) -> list[MaskFacts]:
     """Facts of uploads, each read once and remembered. Raises ``UserError`` for an id that does not exist."""
     return [_facts(str(runtime.artifacts.path(artifact_id))) for artifact_id in ids]
