@@ -12,6 +12,7 @@ NIfTI     header extension of code 6 (comment)
 NPZ       entry ``synthscope_mark``, a string of no dimension
 NPY       behind the array's last byte, where readers do not look: a line ``SynthScope provenance=`` and the mark
 TIFF      a line ``SynthScope provenance=`` and the mark in the Image Description (270) of the first page
+ZIP       entry ``provenance.json``: the mark, with what else the archive says of its files
 CSV       last column: its title is the research-use sentence, its first cell the mark
 OME-TIFF  CommentAnnotation in the OME-XML
 ========  ====================================================================================================
@@ -35,6 +36,7 @@ from backend.provenance import Provenance, canonical_json
 
 PNG_KEY = "SynthScope provenance"
 NPZ_KEY = "synthscope_mark"
+ZIP_MARK = "provenance.json"
 TIFF_KEY = NPY_KEY = "SynthScope provenance"
 OME_NAMESPACE = "synthscope/provenance"
 PRIVATE_CREATOR = "SYNTHSCOPE"
@@ -203,6 +205,8 @@ def _npz(path: Path) -> str:
     import numpy as np
 
     with zipfile.ZipFile(path) as archive:
+        if ZIP_MARK in archive.namelist():
+            return archive.read(ZIP_MARK).decode("utf-8") if archive.getinfo(ZIP_MARK).file_size <= MAX_MARK else ""
         entry = archive.getinfo(f"{NPZ_KEY}.npy")
         if entry.file_size > MAX_MARK:
             return ""

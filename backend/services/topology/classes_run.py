@@ -14,13 +14,14 @@ from backend.errors import UserError
 from backend.jobs.contract import JobContext
 from backend.media.limits import Limits
 from backend.provenance import Provenance
+from backend.services.topology.change_table import write_change_table
 from backend.services.topology.classes import ClassesRequest, ClassesResult, ClassRow
 from backend.services.topology.classes_draw import draw_classes, most_changed_slice
 from backend.services.topology.classes_read import ClassInput, open_classes
 from backend.services.topology.compare import betti
 from backend.services.topology.cut import Keeper, list_changes
 from backend.services.topology.outputs import output_format, typed_like, write_like
-from backend.services.topology.render import BY_KIND, VOLUME_MEANINGS, volume_title
+from backend.services.topology.render import BY_KIND
 from backend.services.topology.requests import ChangeRow
 from backend.services.topology.run import LARGEST, build_refiner, check_thresholds
 from backend.services.topology.volume import VolumeChange
@@ -37,8 +38,6 @@ from backend.services.topology.volume_read import as_stacked
 from backend.settings import get_settings
 
 LEAST = 1e-6  # score of a pixel that only the cleaning gave to a class
-PLANE_COLUMNS = ("left px", "top px", "right px", "bottom px", "x px", "y px")
-VOLUME_COLUMNS = ("x0", "y0", "z0", "x1", "y1", "z1", "x", "y", "z")
 
 Report = Callable[[float, float, str], None]
 Refine = Callable[[np.ndarray], np.ndarray]
@@ -85,8 +84,9 @@ def run_classes(request: ClassesRequest, ctx: JobContext) -> ClassesResult:
         write_labels(target, made.labels, given, path, provenance, limits)
 
     labels_id = keeper.add(f"refined-labels{form.suffix}", form.media_type, write, "mask")
+    table = made.changes, given.labels.ndim == 3, True
     table_id = keeper.add(
-        "changes.csv", "text/csv", lambda target, provenance: write_changes(target, made, provenance), "table"
+        "changes.csv", "text/csv", lambda target, provenance: write_change_table(target, *table, provenance), "table"
     )
     ctx.progress(1, 1)
     return ClassesResult(
@@ -229,28 +229,3 @@ def write_labels(
     values = typed_like(labels, given.like)
     stacked = as_stacked(values) if values.ndim == 3 else values
     write_like(target, stacked, source, provenance, limits, channel=given.channel)
-
-
-def write_changes(target: Path, made: Combined, provenance: Provenance) -> None:
-    """The change table of all classes, with the label of each change in its first column."""
-    from backend.media.write_csv import write_csv
-
-    solid = made.labels.ndim == 3
-    place = VOLUME_COLUMNS if solid else PLANE_COLUMNS
-    size = "voxels" if solid else "pixels"
-    bettis = ("change of b0", "change of b1", *(("change of b2",) if solid else ()))
-    columns = ("label", "number", "kind", size, *place, *bettis, "meaning")
-    write_csv(target, columns, ((label, *cells(change)) for label, change in made.changes), provenance)
-
-
-def cells(change: ChangeRow | VolumeChange) -> tuple[object, ...]:
-    """One change as the cells of a table row."""
-    if isinstance(change, VolumeChange):
-        low, high = (change.x0, change.y0, change.z0), (change.x1, change.y1, change.z1)
-        centre = (change.cx, change.cy, change.cz)
-        effect: tuple[int, ...] = (change.b0, change.b1, change.b2)
-        title, meaning, size = volume_title(change), VOLUME_MEANINGS[change.kind], change.voxels
-        return (change.n, title, size, *low, *high, *centre, *effect, meaning)
-    style = BY_KIND[change.kind]
-    box = (change.x0, change.y0, change.x1, change.y1, change.cx, change.cy)
-    return (change.n, style.title, change.pixels, *box, change.b0, change.b1, style.meaning)
