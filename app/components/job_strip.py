@@ -6,7 +6,7 @@ When the job ends, the script writes its id into a hidden textbox, whose change 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -46,19 +46,23 @@ class JobSlot:
     def submit(
         self,
         event: Callable[..., Any],
-        action: str,
+        action: str | Mapping[type, str],
         request: Callable[..., Any],
         inputs: Sequence[gr.components.Component] = (),
     ) -> Any:
         """On ``event`` (such as ``button.click``) queue ``action`` with the dataclass ``request(*input values)``.
 
-        ``request`` may raise ``UserError``, which is shown and queues nothing.
+        Where ``request`` makes requests of several types, ``action`` names the action of each. It may raise
+        ``UserError``, which is shown and queues nothing.
         """
-        if self.actions and action not in self.actions:
-            raise ValueError(f"this slot shows {self.actions}, not {action!r}")
+        for name in [action] if isinstance(action, str) else action.values():
+            if self.actions and name not in self.actions:
+                raise ValueError(f"this slot shows {self.actions}, not {name!r}")
 
         def start(*values: Any) -> tuple[str, str]:
-            job_id = self._runtime.jobs.submit(self.system, action, request(*values), actor=LOCAL)
+            asked = request(*values)
+            name = action if isinstance(action, str) else action[type(asked)]
+            job_id = self._runtime.jobs.submit(self.system, name, asked, actor=LOCAL)
             return job_id, self._html(job_id)
 
         return event(

@@ -51,8 +51,13 @@ p { margin: 2px 0; }
 .tr-problem { color: var(--ss-bad-text); }
 .tr-table .tr-ours > td:nth-child(2) { font-weight: 400; }
 .tr-table p { color: var(--body-text-color-subdued); }
+.tr-stage.tr-solid { grid-template-columns: minmax(0, 1fr) 232px; height: auto; }
+.tr-solid .tr-side { max-height: min(66vh, 560px); }
+.tr-solid .tr-list button { flex-wrap: wrap; row-gap: 0; }
+.tr-solid .tr-size { width: 100%; margin: 0 0 0 19px; }
 @media (max-width: 900px) { .tr-stage { grid-template-columns: 1fr 1fr; height: auto; }
-  .tr-stage canvas { aspect-ratio: 1; } .tr-side { grid-column: 1 / -1; max-height: 200px; } }
+  .tr-stage canvas { aspect-ratio: 1; } .tr-side { grid-column: 1 / -1; max-height: 200px; }
+  .tr-stage.tr-solid { grid-template-columns: minmax(0, 1fr); } }
 `;
 
 const PAGE_STYLE = new CSSStyleSheet();

@@ -82,9 +82,26 @@ class Upload extends Part {
   }
 
   clear() {
-    this.drawEmpty().focus();
+    this.empty();
+    this.shadowRoot.querySelector(".zone").focus();
+  }
+
+  empty() {
+    this.request?.abort();
+    this.drawEmpty();
     fill(this.getAttribute("into"), "");
   }
 }
 
+// <ss-clear into turn>: empties the drop zone of the same name whenever the server draws it with another turn.
+class Clear extends HTMLElement {
+  static observedAttributes = ["turn"];
+
+  attributeChangedCallback(name, before, now) {
+    if (before === null || !now) return;
+    document.querySelector(`ss-upload[into="${CSS.escape(this.getAttribute("into"))}"]`)?.empty();
+  }
+}
+
 customElements.define("ss-upload", Upload);
+customElements.define("ss-clear", Clear);

@@ -8,40 +8,42 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from app.components.html import html
+from app.components.upload import clear_html, hidden
+from app.tabs.topology.look import NOTHING_CHOSEN, look, weight_names
 from backend.errors import UserError
 from backend.identity import LOCAL
 from backend.jobs.contract import JobView
 from backend.samples import accept_sample, samples
 from backend.services.topology.requests import (
-    DEFAULT_WEIGHTS,
-    EVERY_LABEL,
     FILL_BELOW,
     FILL_SHARE,
     REMOVE_BELOW,
     RefineRequest,
     ThresholdRequest,
 )
+from backend.services.topology.volume import VolumeRequest, VolumeThresholdRequest
 
 if TYPE_CHECKING:
     from app.components.shell import Shell
     from backend.runtime import Runtime
 
-ACTIONS = ("refine", "threshold")
+REFINE: dict[type, str] = {RefineRequest: "refine", VolumeRequest: "refine_volume"}
+ACTIONS = (*REFINE.values(), "threshold", "threshold_volume")
 ACCEPT = ".png,.tif,.tiff,.bmp,.npz,.npy,.nii,.nii.gz,.dcm,.jpg,.jpeg"
 INTRODUCTION = """<section class="ss-hero"><p>A segmentation can overlap well with the truth and still be wrong where
 it matters: a vessel broken in two, two walls joined by a stray pixel. Give the mask or probability map of any
-segmenter, in two dimensions; a network that has learnt what breaks, bridges, holes and islands look like repairs it,
-and every changed place is shown. It sees the mask only, never the image, so each change is a proposal for you to
+segmenter, a picture or a volume; a network that has learnt what breaks, bridges, holes and islands look like repairs
+it, and every changed place is shown. It sees the mask only, never the image, so each change is a proposal for you to
 judge.</p></section>"""
 MEANING = """<details class="ss-card ss-topology-help"><summary>What the numbers mean</summary><dl>
 <dt>β₀, pieces</dt><dd>How many separate pieces the mask has. One vessel broken once counts as two.</dd>
-<dt>β₁, holes</dt><dd>How many closed loops, that is, patches of background enclosed by the mask. A loop that is broken
-anywhere no longer counts; a pinhole counts as one.</dd>
-<dt>Connectivity</dt><dd>Foreground pixels that touch at a corner belong together (8-connected); background pixels must
-share an edge (4-connected).</dd>
+<dt>β₁, holes</dt><dd>How many closed loops. In a picture each encloses a patch of background; in a volume it is a
+tunnel, like that of a ring. A loop that is broken anywhere no longer counts; a pinhole counts as one.</dd>
+<dt>β₂, cavities</dt><dd>In a volume: how many hollows are shut off inside the structure, like that of a ball.</dd>
+<dt>Connectivity</dt><dd>Foreground elements that touch at a corner belong together (8-connected in pictures, 26 in
+volumes); background elements must share an edge or a face (4, 6).</dd>
 <dt>Dice</dt><dd>Overlap of two masks, 0 to 1. It hardly notices a broken vessel, which is why β₀ and β₁ stand beside
 it.</dd></dl></details>"""
-NOTHING_CHOSEN = '<p class="ss-empty">Nothing is chosen yet: click a sample, or drop a file.</p>'
 READINGS = [
     ("by its content", "auto"),
     ("binary mask", "binary"),
@@ -56,7 +58,8 @@ KEYS = {
     "+": "Zoom in",
     "-": "Zoom out",
     "0": "Whole image",
-    "Arrows": "Move the picture",
+    "Arrows": "Move the picture; in a volume, the crosshair",
+    "Page Up, Page Down": "Next and previous slice of a volume",
 }
 
 
@@ -68,7 +71,8 @@ def build(runtime: Runtime, shell: Shell) -> None:
         uploaded = shell.upload(
             "Your own mask or probability map",
             accept=ACCEPT,
-            hint="PNG, TIFF, NPZ, NPY, NIfTI slice or single-frame DICOM SEG; binary, probability or labels.",
+            hint="A picture or a volume: PNG, TIFF (also stacks), NPZ, NPY, NIfTI or DICOM SEG; binary, probability or "
+            "labels.",
         )
         with gr.Accordion("Options", open=False):
             with gr.Row():
@@ -78,22 +82,38 @@ def build(runtime: Runtime, shell: Shell) -> None:
                 )
                 invert = gr.Checkbox(False, label="Exchange foreground and background")
             with gr.Row():
-                weights = gr.Dropdown(_weights(runtime), value=DEFAULT_WEIGHTS, label="Weights")
+                names = weight_names(runtime, 2)
+                weights = gr.Dropdown(names, value=names[0], label="Weights")
                 remove_below = gr.Number(
-                    REMOVE_BELOW, label="Then remove pieces below, px", minimum=0, precision=0, info="0 keeps all"
+                    REMOVE_BELOW,
+                    label="Then remove pieces below",
+                    minimum=0,
+                    precision=0,
+                    info="Pixels or voxels; 0 keeps all",
                 )
                 fill_below = gr.Number(
-                    FILL_BELOW, label="Then fill holes below, px", minimum=0, precision=0, info="0 fills none"
+                    FILL_BELOW,
+                    label="Then fill holes below",
+                    minimum=0,
+                    precision=0,
+                    info="Pixels or voxels; 0 fills none",
                 )
                 fill_share = gr.Number(
                     FILL_SHARE, label="Then fill holes below, × median hole", minimum=0, step=0.05, info="0 fills none"
                 )
+            cubic = gr.Checkbox(
+                True,
+                label="Divide long voxels for the network",
+                info="Voxels of this volume are no cubes; the result is read back at the given ones",
+                visible=False,
+            )
             truth = shell.upload(
                 "True mask of the same image, if there is one",
                 accept=ACCEPT,
                 hint="Only to measure: every repair is compared with it, the network does not see it.",
             )
-    source = shell.hidden("source")
+            emptied = html(clear_html(truth))
+    source, before, dimensions = shell.hidden("source"), shell.hidden("before"), shell.hidden("dimensions")
     with gr.Row():
         with gr.Column(scale=5, min_width=320):
             contents = html(NOTHING_CHOSEN)
@@ -110,53 +130,80 @@ def build(runtime: Runtime, shell: Shell) -> None:
     card = shell.provenance()
     html(MEANING)
 
-    def look(artifact: str, how: str, map_name: str | None) -> tuple[Any, ...]:
-        return _look(runtime, shell, artifact, how, map_name or "")
+    described = [contents, label, channel, weights, cubic, dimensions, run]
 
-    described = [contents, label, channel, run]
+    def describe(artifact: str, how: str, map_name: str | None, chosen: str) -> tuple[Any, ...]:
+        return look(runtime, shell, artifact, how, map_name or "").updates(runtime, chosen)
+
     shown = [result, downloads.html, kept.html, card.html]
     shell.on(sample.change, lambda chosen: _open_sample(runtime, chosen), [sample], [source])
     # The sample is forgotten, so that a click on the same one later counts as a choice again.
     shell.on(uploaded.change, lambda new: (new, "") if new else (gr.skip(), gr.skip()), [uploaded], [source, sample])
-    chosen = shell.on(source.change, lambda new, how: look(new, how, ""), [source, reading], described)
+    chosen = shell.on(
+        source.change, lambda new, how, name: describe(new, how, "", name), [source, reading, weights], described
+    )
     shell.on(chosen.then, lambda: ("", "", "", ""), None, shown)
-    shell.on(reading.input, look, [source, reading, channel], described)
-    shell.on(channel.input, look, [source, reading, channel], described)
+    # A true mask belongs to the segmentation it was given for, and to no other.
+    shell.on(
+        source.change,
+        lambda new, last: (new, clear_html(truth, new)) if last and new != last else (new, gr.skip()),
+        [source, before],
+        [before, emptied],
+    )
+    shell.on(reading.input, describe, [source, reading, channel, weights], described)
+    shell.on(channel.input, describe, [source, reading, channel, weights], described)
 
-    def request(*values: Any) -> RefineRequest:
-        artifact, how, chosen, map_name, cut, name, inverted, piece, hole, share, true = values
+    def request(*values: Any) -> RefineRequest | VolumeRequest:
+        artifact, how, chosen, map_name, solid, cubes, cut, name, inverted, piece, hole, share, true = values
         if not artifact:
             raise UserError("No segmentation is chosen.", "", "Click a sample, or upload a mask.")
-        return RefineRequest(
-            source=artifact,
-            reading=how,
-            label=None if chosen in (None, "") else int(chosen),
-            channel=map_name or "",
-            input_threshold=float(cut),
-            weights=name,
-            invert=bool(inverted),
-            remove_below=int(piece or 0),
-            fill_below=int(hole or 0),
-            fill_share=float(share or 0),
-            truth=true or "",
-        )
+        asked: dict[str, Any] = {
+            "source": artifact,
+            "reading": how,
+            "label": None if chosen in (None, "") else int(chosen),
+            "channel": map_name or "",
+            "input_threshold": float(cut),
+            "weights": name,
+            "invert": bool(inverted),
+            "remove_below": int(piece or 0),
+            "fill_below": int(hole or 0),
+            "fill_share": float(share or 0),
+            "truth": true or "",
+        }
+        return VolumeRequest(**asked, cubic=bool(cubes)) if solid == "3" else RefineRequest(**asked)
 
     options = [input_threshold, weights, invert, remove_below, fill_below, fill_share, truth]
-    job.submit(run.click, "refine", request, [source, reading, label, channel, *options])
+    job.submit(run.click, REFINE, request, [source, reading, label, channel, dimensions, cubic, *options])
     shell.on(run.click, lambda: gr.update(open=False), None, [choice])
 
     def show(view: JobView) -> tuple[Any, ...]:
-        if view.action != "refine":
+        if view.action not in REFINE.values():
             return (gr.skip(),) * (len(shown) + 1)
         made = view.result or {}
         files = [made[name] for name in ("mask", "probability", "change_map", "change_table")]
-        viewer = f'<ss-topology job="{escape(view.id)}" keep="{escape(keep.elem_id or "")}"></ss-topology>'
+        element = "ss-topology" if view.action == "refine" else "ss-topology-volume"
+        viewer = f'<{element} job="{escape(view.id)}" keep="{escape(keep.elem_id or "")}"></{element}>'
         return viewer, downloads.render(files), "", card.render(files[:1]), gr.update(open=False)
 
     job.finished(show, [*shown, choice])
     card.on_rerun(lambda made: _origin(runtime, made), [source, reading, *options[:-1]])
     shell.on(keep.change, lambda wish: _keep(runtime, wish, kept, card), [keep], [kept.html, card.html])
+    # "Your own refiner" makes new weights, and hands a name over here.
+    wished = hidden("topology-use-weights")
+    shell.on(wished.change, lambda wish: _wished(runtime, wish), [wished], [weights])
+    shell.on(shell.shown, lambda solid, name: _weights(runtime, solid, name), [dimensions, weights], [weights])
     shell.shortcuts("Topology", KEYS)
+
+
+def _weights(runtime: Runtime, solid: str, name: str) -> Any:
+    names = weight_names(runtime, 3 if solid == "3" else 2)
+    return gr.update(choices=names, value=name if name in names else names[0])
+
+
+def _wished(runtime: Runtime, wish: str) -> Any:
+    name = wish.partition(" ")[0]
+    names = next((names for names in (weight_names(runtime, n) for n in (2, 3)) if name in names), None)
+    return gr.update(choices=names, value=name) if names else gr.skip()
 
 
 def _origin(runtime: Runtime, made: dict[str, Any]) -> list[Any]:
@@ -167,60 +214,23 @@ def _origin(runtime: Runtime, made: dict[str, Any]) -> list[Any]:
     return [made[name] for name in names]
 
 
-def _weights(runtime: Runtime) -> list[str]:
-    """Names of the refiners on disk; the default stands even where none is, so that the job can say how to get it."""
-    names = [weight.name for weight in runtime.weights.available() if weight.name.startswith("topology/")]
-    return names or [DEFAULT_WEIGHTS]
-
-
 def _open_sample(runtime: Runtime, chosen: str) -> Any:
     chosen = chosen.partition(" ")[0]
     return accept_sample(runtime, chosen, actor=LOCAL).id if chosen else gr.skip()
 
 
-def _look(runtime: Runtime, shell: Shell, artifact: str, how: Any, map_name: str) -> tuple[Any, ...]:
-    """What the file holds, in one line, and the choices it needs; a file that is no segmentation says so here."""
-    from backend.services.topology.view import look, seconds_per_megapixel
-
-    nothing = gr.update(choices=[], value=None, visible=False)
-    if not artifact:
-        return NOTHING_CHOSEN, nothing, nothing, gr.update(interactive=False)
-    try:
-        found, channels, chosen = look(runtime, artifact, reading=how, channel=map_name)
-    except UserError as error:
-        return shell.error(error), nothing, gr.update(), gr.update(interactive=False)
-    size = found.height * found.width / 1e6
-    pace = seconds_per_megapixel(runtime)
-    expected = (
-        f"Takes about {max(1, round(pace * size))} s on this machine."
-        if pace is not None
-        else "The first repair on this machine measures how long it takes."
-    )
-    notes = "".join(f"<li>{escape(note)}</li>" for note in found.notes)
-    words = {"binary": "binary mask", "probability": "probability map", "labels": "label map"}[found.kind]
-    line = (
-        f'<div class="ss-card ss-topology-input"><img src="/api/artifacts/{escape(artifact)}/image?side=256" '
-        f'alt="The chosen mask">'
-        f"<div><b>{words}, {found.width} × {found.height} pixels.</b> {expected}<ul>{notes}</ul></div></div>"
-    )
-    labels = nothing
-    if found.kind == "labels" and len(found.labels) > 1:
-        choices = [(f"label {entry.value} ({entry.share:.1%})", entry.value) for entry in found.labels[:200]]
-        choices.append(("all labels together", EVERY_LABEL))
-        labels = gr.update(choices=choices, value=found.labels[0].value, visible=True)
-    maps = gr.update(choices=list(channels), value=chosen, visible=True) if channels else nothing
-    return line, labels, maps, gr.update(interactive=True)
-
-
 def _keep(runtime: Runtime, wish: str, kept: Any, card: Any) -> tuple[Any, Any]:
     """Store the mask at the threshold in view: ``wish`` is 'JOB THRESHOLD …' as the viewer wrote it."""
     from backend.services.topology.view import finished
+    from backend.services.topology.volume_view import finished_volume
 
     parts = wish.split(" ")
     if len(parts) < 2:
         return gr.skip(), gr.skip()
-    asked, made = finished(runtime, parts[0])
-    wanted = ThresholdRequest(
+    solid = runtime.jobs.view(parts[0]).action == "refine_volume"
+    asked, made = finished_volume(runtime, parts[0]) if solid else finished(runtime, parts[0])
+    cut = VolumeThresholdRequest if solid else ThresholdRequest
+    wanted = cut(
         before=made.before,
         probability=made.probability,
         threshold=float(parts[1]),
@@ -229,7 +239,8 @@ def _keep(runtime: Runtime, wish: str, kept: Any, card: Any) -> tuple[Any, Any]:
         fill_share=asked.fill_share,
         seed=asked.seed,
     )
-    done = runtime.jobs.wait(runtime.jobs.submit("topology", "threshold", wanted, actor=LOCAL), timeout=120)
+    action = "threshold_volume" if solid else "threshold"
+    done = runtime.jobs.wait(runtime.jobs.submit("topology", action, wanted, actor=LOCAL), timeout=120)
     if done.result is None:
         error = done.error or {}
         raise UserError(

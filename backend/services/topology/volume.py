@@ -64,8 +64,9 @@ class VolumeChange:
 
     ``voxels`` is its size, ``ml`` its volume in millilitres (``None`` where the voxel size is unknown); the box
     [x0, x1) × [y0, y1) × [z0, z1) and the centre (``cx``, ``cy``, ``cz``) are voxel indices along the axes of the file
-    (columns, rows, slices), ``mm`` is the centre in the file's own millimetres, RAS+. ``b0``, ``b1`` and ``b2`` are
-    what this place alone adds to the Betti numbers of the mask before.
+    (columns, rows, slices), ``mm`` is the centre in the file's own millimetres, RAS+. ``at`` is the voxel of the place
+    nearest to its centre, which itself may lie outside. ``b0``, ``b1`` and ``b2`` are what this place alone adds to the
+    Betti numbers of the mask before.
     """
 
     n: int
@@ -78,6 +79,7 @@ class VolumeChange:
     x1: int
     y1: int
     z1: int
+    at: tuple[int, int, int]
     cx: float
     cy: float
     cz: float

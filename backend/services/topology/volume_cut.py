@@ -104,6 +104,9 @@ def list_volume_changes(
         high = [int(b) + c for b, c in zip(change.bbox[3:], corner, strict=True)]
         centre = [a + c for a, c in zip(change.centroid, corner, strict=True)]
         mm = None if affine is None else (affine @ np.array([*centre, 1.0]))[:3]
+        inner = tuple(slice(a, b) for a, b in zip(change.bbox[:3], change.bbox[3:], strict=True))
+        found = np.argwhere(labels[inner] == change.label) + low
+        near = found[np.argmin(((found - centre) ** 2).sum(axis=1))]
         b0, b1, b2 = change.effect
         rows.append(
             VolumeChange(
@@ -117,6 +120,7 @@ def list_volume_changes(
                 x1=high[0],
                 y1=high[1],
                 z1=high[2],
+                at=(int(near[0]), int(near[1]), int(near[2])),
                 cx=round(centre[0], 1),
                 cy=round(centre[1], 1),
                 cz=round(centre[2], 1),
