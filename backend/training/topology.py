@@ -53,7 +53,8 @@ class TrainRequest:
     ``masks``: folder of clean masks, ``None`` for phantoms; ``out``: folder that gets the weights and the checkpoint;
     ``start``: name of the weights to go on from, '' for a network that knows nothing; ``recipe``: ``"clustered"`` or
     ``"polynomial"``; ``errors``: further settings of ``models.topology.perturb.PerturbationConfig`` that differ from
-    its defaults; ``phantoms``: how many are drawn.
+    its defaults; ``phantoms``: how many are drawn; ``source``: what the card calls masks that were given, '' for masks
+    of their owner.
     """
 
     out: Path
@@ -69,6 +70,7 @@ class TrainRequest:
     phantoms: int = 300
     size: int = 384
     command: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -211,8 +213,8 @@ def _masks(
         masks = [np.asarray(mask, bool) for mask in given if np.any(mask)]
         if not masks:
             raise NOTHING
-        # The last fifth, ten at most, is held out when there are enough; a few masks are all needed for training.
-        cut = len(masks) - max(1, min(10, len(masks) // 5)) if len(masks) >= 5 else len(masks)
+        # The last quarter, ten at most, is held out when there are enough; a few masks are all needed for training.
+        cut = len(masks) - max(1, min(10, len(masks) // 4)) if len(masks) >= 5 else len(masks)
         held_out = masks[cut:] or masks
         return masks[:cut], [(mask, segmenter.simulate(mask, i, difficulty=0.8)) for i, mask in enumerate(held_out)]
     kinds = list(curvilinear.KINDS if request.dimensions == 2 else curvilinear.KINDS_3D)

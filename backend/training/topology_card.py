@@ -75,8 +75,9 @@ def card(
         f"| {method} | " + " | ".join(_with_interval(rows_of[f"{method}.{name}"]) for name in names) + " |"
         for method in ("upstream", "fillholes", "refiner")
     )
+    given = "masks of a folder given by its owner" if request.masks else "masks given by their owner"
     source = (
-        f"{count} masks {'of a folder ' if request.masks else ''}given by {'its' if request.masks else 'their'} owner."
+        f"{count} {request.source or given}."
         if own
         else f"{count} curvilinear phantoms drawn by `models/phantoms/curvilinear.py` (vessel trees, membranes, "
         "mortar, road nets), every second one with uneven edges. No image and no mask of any patient.\n"
