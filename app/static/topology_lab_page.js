@@ -36,7 +36,8 @@ gradio-app .ss-training-result td small { font-weight: 400; white-space: nowrap;
 gradio-app .ss-refiners .ss-actions { white-space: nowrap; text-align: right; }
 gradio-app .ss-loss { display: block; width: 100%; border-radius: 8px; border: 1px solid var(--border-color-primary);
   background: var(--background-fill-primary); }
-gradio-app .ss-loss polyline { fill: none; stroke: var(--color-accent); stroke-width: 1.8; }
+gradio-app .ss-loss polyline { fill: none; stroke: var(--color-accent); stroke-width: 2.2; }
+gradio-app .ss-loss polyline.ss-each { stroke-width: 1; opacity: .35; }
 gradio-app .ss-loss text { font-size: 11px; fill: var(--body-text-color-subdued); }
 `);
 document.adoptedStyleSheets.push(STYLE);

@@ -62,9 +62,7 @@ def build(runtime: Runtime, shell: Shell) -> None:
         with gr.Column(scale=2, min_width=280):
             with gr.Row():
                 name = gr.Textbox("", label="Name of the refiner", placeholder="my-vessels", max_lines=1, min_width=150)
-                minutes = gr.Number(
-                    4, label="Minutes", minimum=0.1, maximum=MOST_MINUTES, step=1, min_width=90, info="of training"
-                )
+                minutes = gr.Number(4, label="Minutes", minimum=0.05, maximum=MOST_MINUTES, step=1, min_width=90)
             start = gr.Dropdown(_starts(runtime, 0), value=SCRATCH, label="Start", interactive=True)
             with gr.Row():
                 recipe = gr.Dropdown(

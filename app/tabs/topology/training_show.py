@@ -130,14 +130,19 @@ def _loss(losses: Sequence[float], steps: int) -> str:
     def down(value: float) -> float:
         return height - bottom - log(value / low) / log(high / low) * (height - top - bottom)
 
-    points = " ".join(f"{x:.1f},{down(value):.1f}" for x, value in zip(across, values, strict=True))
+    def points(series: Sequence[float]) -> str:
+        return " ".join(f"{x:.1f},{down(value):.1f}" for x, value in zip(across, series, strict=True))
+
+    window = max(5, len(values) // 8)
+    smooth = [sum(part) / len(part) for part in (values[max(0, at - window) : at + 1] for at in range(len(values)))]
     marks = "".join(
         f'<text x="{left - 6}" y="{down(value) + 4:.1f}" text-anchor="end">{value:.2g}</text>' for value in (low, high)
     )
     return (
         f"<figure><figcaption>Loss while it trained (lower is better)</figcaption>"
         f'<svg class="ss-loss" viewBox="0 0 {width} {height}" role="img" aria-label="Loss against steps">'
-        f'<polyline points="{points}"/>{marks}<text x="{left}" y="{height - 6}">step 1</text>'
+        f'<polyline class="ss-each" points="{points(values)}"/><polyline points="{points(smooth)}"/>{marks}'
+        f'<text x="{left}" y="{height - 6}">step 1</text>'
         f'<text x="{width - right}" y="{height - 6}" text-anchor="end">step {steps:,}</text></svg></figure>'
     )
 

@@ -54,7 +54,7 @@ def _field_picture(field: np.ndarray, recipe: str) -> tuple[np.ndarray, dict[str
     ends = np.where(share < 0, np.array(INWARDS, float), np.array(OUTWARDS, float))
     picture = np.array(MIDDLE, float) * (1 - np.abs(share)) + ends * np.abs(share)
     return np.rint(picture).astype(np.uint8), {
-        "title": "Random field, shift of the edge",
+        "title": "Random field: edge shift",
         "low": f"{reach:.0f} px inwards",
         "high": f"{reach:.0f} px outwards",
         "stops": [_hex(stop) for stop in (INWARDS, MIDDLE, OUTWARDS)],

@@ -49,9 +49,9 @@ def loss_picture(losses: Sequence[float]) -> bytes:
     return stream.getvalue()
 
 
-def _running_mean(values: np.ndarray, share: float = 0.08) -> np.ndarray:
+def _running_mean(values: np.ndarray, share: float = 0.12) -> np.ndarray:
     """Mean over a trailing window of a share of the series; shorter where it begins."""
-    window = max(1, round(share * len(values)))
+    window = max(5, round(share * len(values)))
     total = np.concatenate([[0.0], np.cumsum(values)])
     ends = np.arange(1, len(values) + 1)
     starts = np.maximum(0, ends - window)

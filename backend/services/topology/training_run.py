@@ -68,6 +68,7 @@ def run_training(request: TrainRefinerRequest, ctx: JobContext) -> TrainRefinerR
                 recipe=request.recipe,
                 errors=dict(request.errors),
                 command=f"Topology tab, Your own refiner, {request.minutes:g} minutes",
+                source=_source(request, ctx),
             ),
             masks=given.masks,
             watch=_watch(ctx),
@@ -84,6 +85,14 @@ def run_training(request: TrainRefinerRequest, ctx: JobContext) -> TrainRefinerR
     target.parent.mkdir(parents=True, exist_ok=True)
     out.rename(target)
     return result
+
+
+def _source(request: TrainRefinerRequest, ctx: JobContext) -> str:
+    """What the card calls the masks: a phantom is called a phantom."""
+    drawn = sum(ctx.view(artifact_id).properties.get("label") == "phantom" for artifact_id in request.masks)
+    if drawn == len(request.masks):
+        return "phantom masks, drawn by a program"
+    return f"masks given by their owner, {drawn} phantoms among those given" if drawn else ""
 
 
 def _watch(ctx: JobContext) -> Callable[[str, float, FitState], None]:
