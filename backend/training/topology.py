@@ -67,8 +67,8 @@ class TrainRequest:
     start: str = ""
     recipe: str = "clustered"
     errors: dict[str, Any] = field(default_factory=dict)
-    phantoms: int = 300
-    size: int = 384
+    phantoms: int = 400
+    size: int = 512
     command: str = ""
     source: str = ""
 
@@ -125,7 +125,7 @@ def train(
         crop=192 if request.dimensions == 2 else 64,
         batch=8 if request.dimensions == 2 else 2,
         # Phantoms stand for structures of any calibre; a person's own masks have theirs.
-        zoom=(0.7, 1.4) if own else (0.45, 1.5),
+        zoom=(0.4, 1.4) if own else (0.35, 1.5),
         perturbation=perturbation,
     )
     checkpoint = request.out / CHECKPOINT
@@ -180,7 +180,8 @@ def train(
     )
 
 
-WIDTHS: dict[int, tuple[int, ...]] = {2: (16, 32, 48, 64), 3: (16, 32, 48)}
+WIDTHS: dict[int, tuple[int, ...]] = {2: (32, 64, 96, 128), 3: (16, 32, 48)}
+FOLDS = {2: 4, 3: 2}
 CHECKPOINT, SAMPLES = "checkpoint.pt", "samples.png"
 
 
@@ -222,8 +223,8 @@ def _masks(
     masks = []
     for index in range(request.phantoms):
         mask = curvilinear.sample(kinds[index % len(kinds)], (side,) * request.dimensions, index)
-        # Half keep their drawn edges, half get edges as uneven as real masks have.
-        masks.append(curvilinear.weathered(mask, index) if index % 2 else mask)
+        # A fifth keep their drawn edges, the others get edges as uneven as real masks have.
+        masks.append(mask if index // len(kinds) % 5 == 0 else curvilinear.weathered(mask, index))
         if progress and index % 10 == 0:
             progress(0.0, f"drawing phantom {index + 1} of {request.phantoms}")
     return masks, validation_set(request.dimensions)
@@ -243,7 +244,7 @@ def _first(request: TrainRequest) -> tuple[Refiner, str]:
     from models.topology.refiner import Refiner
 
     if not request.start:
-        return Refiner(dimensions=request.dimensions, widths=WIDTHS[request.dimensions]), ""
+        return Refiner(request.dimensions, WIDTHS[request.dimensions], FOLDS[request.dimensions]), ""
     from safetensors.torch import load
 
     from backend.settings import get_settings
@@ -272,6 +273,7 @@ def _described(request: TrainRequest, masks: list[np.ndarray], start_sha256: str
         "dimensions": request.dimensions,
         "recipe": request.recipe,
         "widths": list(WIDTHS[request.dimensions]),
+        "fold": FOLDS[request.dimensions],
     }
     # Left out where they are not used, so that checkpoints from before there was such a choice stay good.
     if start_sha256:

@@ -77,6 +77,7 @@ def fit(
     masks = [np.asarray(mask, bool) for mask in masks if np.any(mask)]
     if not masks:
         raise ValueError("training needs at least one mask that is not empty")
+    least = [least_zoom(mask) for mask in masks]
     state = state if state is not None else FitState()
     device = next(model.parameters()).device
     average = copy.deepcopy(model)
@@ -90,7 +91,7 @@ def fit(
     try:
         while (fraction := _fraction(state, time.monotonic() - began, minutes, steps)) < 1.0:
             rng = np.random.default_rng([seed, state.step])
-            damaged, clean = make_batch(masks, model.dimensions, model.multiple, rng, config)
+            damaged, clean = make_batch(masks, model.dimensions, model.multiple, rng, config, least)
             damaged, clean = damaged.to(device), clean.to(device)
             for group in optimiser.param_groups:
                 group["lr"] = config.learning_rate * _schedule(fraction, config.warm_up)
@@ -132,13 +133,24 @@ def loss_of(logits: Tensor, clean: Tensor, dice_weight: float) -> Tensor:
 
 
 def make_batch(
-    masks: Sequence[np.ndarray], dimensions: int, multiple: int, rng: np.random.Generator, config: FitConfig
+    masks: Sequence[np.ndarray],
+    dimensions: int,
+    multiple: int,
+    rng: np.random.Generator,
+    config: FitConfig,
+    least: Sequence[float] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """A batch of damaged and clean crops, float32 (N, 1, side, …), side the crop rounded down to ``multiple``."""
+    """A batch of damaged and clean crops, float32 (N, 1, side, …), side the crop rounded down to ``multiple``.
+
+    ``least``: the smallest zoom of each mask (see :func:`least_zoom`), 0 where not given.
+    """
     side = max(multiple, config.crop // multiple * multiple)
     damaged, clean = [], []
     for _ in range(config.batch):
-        mask = random_crop(masks[int(rng.integers(len(masks)))], side, rng, config.zoom)
+        index = int(rng.integers(len(masks)))
+        low, high = config.zoom
+        low = min(max(low, least[index] if least else 0.0), max(low, 1.0), high)
+        mask = random_crop(masks[index], side, rng, (low, high))
         clean.append(mask)
         damaged.append(perturb(mask, rng, config.perturbation).soft)
     shape = (config.batch, 1) + (side,) * dimensions
@@ -146,6 +158,17 @@ def make_batch(
         torch.from_numpy(np.stack(damaged).reshape(shape)),
         torch.from_numpy(np.stack(clean).astype(np.float32).reshape(shape)),
     )
+
+
+def least_zoom(mask: np.ndarray, thinnest: float = 3.5) -> float:
+    """The zoom at which the lines, or the gaps, of a bool mask are ``thinnest`` pixels wide on average.
+
+    Shrunk further they would break or merge, and a truth that is itself broken teaches that breaks are right.
+    """
+    sides = [part for part in (mask, ~mask) if part.any() and not part.all()]
+    # A strip's mean distance to its edge is a quarter of its width.
+    widths = [4.0 * float(ndimage.distance_transform_edt(part)[part].mean()) for part in sides]
+    return thinnest / min(widths) if widths else 0.0
 
 
 def random_crop(mask: np.ndarray, side: int, rng: np.random.Generator, zoom: tuple[float, float]) -> np.ndarray:
@@ -158,7 +181,8 @@ def random_crop(mask: np.ndarray, side: int, rng: np.random.Generator, zoom: tup
     crop = mask[tuple(slice(a, a + wanted) for a in corner)]
     if wanted != side:
         if crop.ndim == 2:
-            crop = cv2.resize(crop.astype(np.float32), (side, side), interpolation=cv2.INTER_LINEAR) > 0.5
+            how = cv2.INTER_AREA if wanted > side else cv2.INTER_LINEAR
+            crop = cv2.resize(crop.astype(np.float32), (side, side), interpolation=how) > 0.5
         else:
             crop = ndimage.zoom(crop.astype(np.float32), side / wanted, order=1, grid_mode=True, mode="nearest") > 0.5
     for axis in range(crop.ndim):

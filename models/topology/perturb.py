@@ -46,7 +46,7 @@ class PerturbationConfig:
     second_field: float = 0.3
     box: float = 0.1
     orders: tuple[int, int] = (4, 12)
-    strength: tuple[float, float] = (0.3, 1.3)
+    strength: tuple[float, float] = (0.1, 1.2)
     soft_share: float = 0.35
     patches: float = 0.6
 

@@ -12,7 +12,7 @@ import torch
 from scipy import ndimage
 
 from models.phantoms import curvilinear
-from models.topology.fit import FitConfig, FitState, config_values, fit, loss_of, make_batch, random_crop
+from models.topology.fit import FitConfig, FitState, config_values, fit, least_zoom, loss_of, make_batch, random_crop
 from models.topology.refiner import Refiner
 from tests.models.topology.networks import tiny
 
@@ -218,3 +218,16 @@ def test_the_learning_rate_warms_up_and_falls(masks: list[np.ndarray]) -> None:
     assert rate_after(1) == pytest.approx(0.02 * 1e-2)
     assert rate_after(2) == pytest.approx(1e-2, rel=0.05)
     assert 0 < rate_after(20) < 1e-3
+
+
+def test_thin_lines_are_never_shrunk_until_they_break():
+    lines = np.zeros((400, 400), bool)
+    lines[::20] = lines[1::20] = lines[2::20] = lines[3::20] = True
+    assert 0.5 < least_zoom(lines) < 1.0, "lines of four pixels"
+    assert least_zoom(np.kron(lines, np.ones((4, 4))) > 0) < 0.3, "sixteen pixels may be shrunk to a quarter"
+    assert least_zoom(np.zeros((9, 9), bool)) == 0
+    config = FitConfig(crop=96, batch=1, zoom=(0.1, 0.2))
+    for seed in range(10):
+        clean = make_batch([lines], 2, 16, np.random.default_rng(seed), config, [least_zoom(lines)])[1][0, 0].numpy()
+        assert clean.any()
+        assert (clean == clean[:1]).all() or (clean == clean[:, :1]).all(), "every line still runs from edge to edge"
