@@ -122,8 +122,8 @@ def train(
     model.to(request.device)
     request.out.mkdir(parents=True, exist_ok=True)
     config = FitConfig(
-        crop=192 if request.dimensions == 2 else 64,
-        batch=8 if request.dimensions == 2 else 2,
+        crop=192 if request.dimensions == 2 else 48,
+        batch=8 if request.dimensions == 2 else 3,
         # Phantoms stand for structures of any calibre; a person's own masks have theirs.
         zoom=(0.4, 1.4) if own else (0.35, 1.5),
         perturbation=perturbation,
@@ -180,7 +180,7 @@ def train(
     )
 
 
-WIDTHS: dict[int, tuple[int, ...]] = {2: (32, 64, 96, 128), 3: (16, 32, 48)}
+WIDTHS: dict[int, tuple[int, ...]] = {2: (32, 64, 96, 128), 3: (16, 32, 64)}
 FOLDS = {2: 4, 3: 2}
 CHECKPOINT, SAMPLES = "checkpoint.pt", "samples.png"
 
