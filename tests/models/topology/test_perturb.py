@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from models.metrics.betti import label
 from models.phantoms import curvilinear
@@ -16,11 +17,21 @@ from models.topology.families import FAMILIES, MIXTURE, random_field
 from models.topology.perturb import RECIPES, PerturbationConfig, perturb
 from tests.models.kinds_of_error import kinds_of_error
 
-# Least share of 1000 draws of 64 x 64 phantoms that must show each kind of error at all.
+# Least share of draws that must show each kind of error at all. The bounds are about two thirds of what was measured
+# (for example breaks in .92 and bridges in .61 of the clustered draws in 2D), so that a recipe may be tuned but cannot
+# lose a kind. 2D: 1000 draws of 64 x 64 phantoms; 3D: 120 draws of 32 x 32 x 32 phantoms, where a hole is a cavity.
 RATES = {
-    "clustered": {"break": 0.85, "bridge": 0.5, "island": 0.45, "hole": 0.1},
-    "polynomial": {"break": 0.9, "bridge": 0.12, "island": 0.35, "hole": 0.015},
+    2: {
+        "clustered": {"break": 0.6, "bridge": 0.4, "island": 0.4, "hole": 0.1},
+        "polynomial": {"break": 0.65, "bridge": 0.08, "island": 0.3, "hole": 0.015},
+    },
+    3: {
+        "clustered": {"break": 0.45, "bridge": 0.25, "island": 0.5},
+        "polynomial": {"break": 0.65, "bridge": 0.02, "island": 0.3},
+    },
 }
+# Thin tubes have no room for cavities: those are looked for in 100 draws of a solid ball (measured .11 and .10).
+CAVITIES = {"clustered": 0.04, "polynomial": 0.04}
 
 
 def test_errors_are_told_apart() -> None:
@@ -40,16 +51,30 @@ def test_errors_are_told_apart() -> None:
     assert kinds_of_error(thick, holed) == {"hole"}
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_all_kinds_of_error_occur_at_the_stated_rates(recipe: str) -> None:
-    masks = [curvilinear.sample(kind, 64, seed) for kind in curvilinear.KINDS for seed in range(4)]
-    config = PerturbationConfig(recipe=recipe, window=48)
+def shares(masks: list[np.ndarray], count: int, config: PerturbationConfig) -> dict[str, float]:
+    """Share of draws in which each kind of error occurs."""
     seen: Counter[str] = Counter()
-    for index in range(1000):
+    for index in range(count):
         clean = masks[index % len(masks)]
         seen.update(kinds_of_error(clean, perturb(clean, np.random.default_rng([7, index]), config).soft >= 0.5))
-    for kind, rate in RATES[recipe].items():
-        assert seen[kind] / 1000 >= rate, f"{kind} in {seen[kind]} of 1000 draws"
+    return {kind: seen[kind] / count for kind in ("break", "bridge", "island", "hole")}
+
+
+@pytest.mark.parametrize("dimensions", RATES)
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_all_kinds_of_error_occur_at_the_stated_rates(recipe: str, dimensions: int) -> None:
+    kinds = curvilinear.KINDS if dimensions == 2 else curvilinear.KINDS_3D
+    side, count, window = (64, 1000, 48) if dimensions == 2 else (32, 120, 24)
+    masks = [curvilinear.sample(kind, (side,) * dimensions, seed) for kind in kinds for seed in range(4)]
+    found = shares(masks, count, PerturbationConfig(recipe=recipe, window=window))
+    for kind, rate in RATES[dimensions][recipe].items():
+        assert found[kind] >= rate, f"{kind} in {found[kind]:.1%} of {count} draws"
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_cavities_occur_where_there_is_room(recipe: str) -> None:
+    ball = np.sqrt(sum((grid - 15.5) ** 2 for grid in np.ogrid[:32, :32, :32])) < 11
+    assert shares([ball], 100, PerturbationConfig(recipe=recipe, window=24))["hole"] >= CAVITIES[recipe]
 
 
 DISC = np.hypot(*(np.ogrid[:64, :64][k] - 31.5 for k in (0, 1))) < 26
@@ -188,3 +213,38 @@ def test_a_smooth_field_costs_what_it_covers_not_what_its_scale_would() -> None:
 def test_refuses_an_unknown_recipe() -> None:
     with pytest.raises(ValueError, match=r"'gaussian'.*polynomial, clustered"):
         perturb(DISC, np.random.default_rng(0), PerturbationConfig(recipe="gaussian"))
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (24, 24, 24)])
+def test_the_field_is_what_disturbed_the_mask(shape: tuple[int, ...]) -> None:
+    kind = "mortar" if len(shape) == 2 else "vessels"
+    mask = curvilinear.sample(kind, shape, 1)
+    fading = perturb(mask, np.random.default_rng(0), replace(BARE, window=20))
+    assert fading.field.shape == mask.shape
+    assert fading.field.dtype == np.float32
+    assert fading.field.min() >= 0
+    assert (fading.field == 1).mean() > 0.3, "outside its window it keeps everything"
+    # Without blobs, box and second field the map is mask times field, but for half a pixel of blur.
+    assert np.allclose(fading.soft, ndimage.gaussian_filter(mask * fading.field, 0.5), atol=1e-6)
+    moved = perturb(mask, np.random.default_rng(0), PerturbationConfig(recipe="clustered", soft_share=0.0))
+    lost, won = mask & (moved.soft < 0.5), ~mask & (moved.soft >= 0.5)
+    assert lost.any() or won.any()
+    assert (moved.field[lost] < 0).all(), "where something is lost the edge moved inwards"
+    assert (moved.field[won] > 0).all()
+
+
+def test_a_stronger_field_deletes_more() -> None:
+    wide = replace(BARE, deleted=(0.0, 1.0))
+    found = [float(np.mean(deleted(replace(wide, slope=slope), 40))) for slope in (0.8, 1.5, 3.0)]
+    assert found == sorted(found)
+    assert found[2] > found[0] + 0.1
+
+
+def test_higher_orders_make_finer_fields_in_the_clustered_recipe() -> None:
+    # With the same seed only the order of its polynomial part differs.
+    mask = np.ones((64, 64), bool)
+    coarse, fine = (
+        [perturb(mask, np.random.default_rng(seed), PerturbationConfig(orders=(n, n))).field for seed in range(30)]
+        for n in (1, 16)
+    )
+    assert any(not np.array_equal(a, b) for a, b in zip(coarse, fine, strict=True))
