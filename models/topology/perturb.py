@@ -23,6 +23,8 @@ from skimage.morphology import skeletonize
 from models.phantoms.fields import smooth_field
 from models.topology.families import random_field
 
+BLUR = 0.5  # pixels, of the published recipe's final smoothing
+
 
 @dataclass(frozen=True)
 class PerturbationConfig:
@@ -87,7 +89,10 @@ Recipe = Callable[[np.ndarray, np.random.Generator, PerturbationConfig], tuple[n
 
 
 def polynomial(mask: np.ndarray, rng: np.random.Generator, config: PerturbationConfig) -> tuple[np.ndarray, np.ndarray]:
-    """The published recipe. Departure: the deleted share is checked, and a draw outside the range is drawn again."""
+    """The published recipe. Departure: the deleted share is checked, and a draw outside the range is drawn again.
+
+    Where no draw fits, the last one is shifted to delete a share drawn from the range.
+    """
     soft = mask.astype(np.float32)
     acting = np.ones(mask.shape, np.float32)
     window = _window(mask, rng, config.window)
@@ -96,12 +101,10 @@ def polynomial(mask: np.ndarray, rng: np.random.Generator, config: PerturbationC
         for _ in range(max(1, config.attempts)):
             field = random_field(config.family, inside.shape, config.order, rng)
             keep = np.maximum(0.0, 1.0 - config.slope * (1.0 - field))
-            if config.deleted[0] <= float(np.mean(keep[inside] < 0.5)) <= config.deleted[1]:
+            if config.deleted[0] <= _deleted(inside, keep) <= config.deleted[1]:
                 break
         else:
-            # The draw sits at random within the range: shift the field so that it deletes just that share.
-            share = rng.uniform(*config.deleted)
-            keep = np.clip(field - np.quantile(field[inside], share) + 0.5, 0.0, 1.0)
+            keep = _shifted(field, inside, rng.uniform(*config.deleted))
         soft[window] *= keep
         acting[window] = keep
     for _ in range(int(rng.integers(config.blobs[0], config.blobs[1] + 1))):
@@ -111,7 +114,22 @@ def polynomial(mask: np.ndarray, rng: np.random.Generator, config: PerturbationC
         soft[window] = np.maximum(soft[window], np.where(inside, 0.0, np.maximum(0.0, 2.5 * extra - 1.5)))
     if rng.random() < config.box:
         soft[_window(mask, rng, max(4, config.window // 8))] = 0.0
-    return ndimage.gaussian_filter(soft, 0.5), acting
+    return ndimage.gaussian_filter(soft, BLUR), acting
+
+
+def _deleted(inside: np.ndarray, keep: np.ndarray) -> float:
+    """Share of a window's foreground that falls below one half, after the blur, which takes most from thin lines."""
+    return float(np.mean(ndimage.gaussian_filter(inside * keep, BLUR)[inside] < 0.5))
+
+
+def _shifted(field: np.ndarray, inside: np.ndarray, share: float) -> np.ndarray:
+    """The field shifted so that it deletes just that share of the foreground, by bisection."""
+    low, high = -0.5, 1.5  # keeps everything, deletes everything
+    for _ in range(10):
+        middle = (low + high) / 2
+        keep = np.clip(field - middle + 0.5, 0.0, 1.0)
+        low, high = (low, middle) if _deleted(inside, keep) > share else (middle, high)
+    return keep
 
 
 def clustered(mask: np.ndarray, rng: np.random.Generator, config: PerturbationConfig) -> tuple[np.ndarray, np.ndarray]:
