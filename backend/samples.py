@@ -37,12 +37,16 @@ _PHANTOMS = (("vessels", 3), ("membranes", 5), ("mortar", 7), ("roads", 11))
 _SOLID_SIZE = 96
 _SOLID_SPACING_MM = 0.5
 _SOLIDS = (("vessels", 1, "mask"), ("capillaries", 2, "probability"))
+RETINA_VESSELS = "retina-vessels"
 _TOPOMORTAR = ("001", "014", "032")
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One sample. ``path`` is ``None`` when it is not installed, or is a phantom that :func:`sample_file` draws."""
+    """One sample. ``path`` is ``None`` when it is not installed, or :func:`sample_file` makes it on first use.
+
+    It makes a ``phantom`` from nothing and what is ``derived`` from another sample.
+    """
 
     id: str
     title: str
@@ -52,11 +56,12 @@ class Sample:
     path: Path | None
     how_to_get: str = ""
     phantom: bool = False
+    derived: bool = False
 
     @property
     def available(self) -> bool:
         """Whether the sample can be opened now."""
-        return self.phantom or self.path is not None
+        return self.phantom or self.derived or self.path is not None
 
     @property
     def label(self) -> str:
@@ -113,7 +118,7 @@ def sample_file(sample_id: str, settings: Settings | None = None) -> Path:
     found = sample(sample_id, settings)
     if found.path is not None:
         return found.path
-    if not found.phantom:
+    if not found.available:
         raise UserError(f"The sample “{found.title}” is not installed.", what_to_do=found.how_to_get)
     # A newer program may draw it otherwise, so a drawing is kept for the version that made it.
     folder = settings.home / "cache" / "samples"
@@ -124,7 +129,7 @@ def sample_file(sample_id: str, settings: Settings | None = None) -> Path:
         return target
     target = folder / f"{found.id}-{code_version()}.png"
     if not target.is_file():
-        _write_png(target, _draw_phantom(found.id))
+        _write_png(target, _retina_vessels(settings) if found.derived else _draw_phantom(found.id))
     return target
 
 
@@ -214,6 +219,15 @@ def _packaged() -> list[Sample]:
             source=f"Häggström 2014, in {scikit}",
             licence="CC0 1.0",
             path=_inside("skimage", "data", "retina.jpg"),
+        ),
+        Sample(
+            id=RETINA_VESSELS,
+            title="Retina vessels by a ridge filter, 1411×1411",
+            kind="mask",
+            source=f"Häggström 2014, in {scikit}, through Sato's filter: what a simple segmenter makes of it",
+            licence="CC0 1.0",
+            path=None,
+            derived=True,
         ),
         Sample(
             id="ihc-colon",
@@ -330,7 +344,7 @@ def _phantoms() -> list[Sample]:
     solid = [
         Sample(
             id=f"phantom3d-{family}-{seed}",
-            title=f"3D phantom {family}, damaged {reading}, {side}",
+            title=f"Phantom {family} in 3D, damaged {reading}, {side}",
             kind="mask",
             source=f"curvilinear phantom in three dimensions, seed {seed}: drawn by a program, not from a patient",
             licence="made by this program",
@@ -340,6 +354,17 @@ def _phantoms() -> list[Sample]:
         for family, seed, reading in _SOLIDS
     ]
     return [*flat, *solid]
+
+
+def _retina_vessels(settings: Settings) -> np.ndarray:
+    """Vesselness of the retina photograph, uint8 [H, W], 128 at its threshold."""
+    import numpy as np
+    from PIL import Image
+
+    from models.topology.vesselness import vesselness
+
+    with Image.open(sample_file("retina", settings)) as picture:
+        return np.rint(vesselness(np.asarray(picture.convert("RGB"))) * 255).astype(np.uint8)
 
 
 def _draw_phantom(sample_id: str) -> np.ndarray:
@@ -376,13 +401,15 @@ def _write_png(target: Path, pixels: np.ndarray) -> None:
 
 
 def _write_solid(target: Path, voxels: np.ndarray) -> None:
+    import gzip
+
     import nibabel
     import numpy as np
 
+    image = nibabel.Nifti1Image(voxels, np.diag([_SOLID_SPACING_MM] * 3 + [1.0]))
+    image.header.set_xyzt_units("mm")
     with _complete(target, ".nii.gz") as temporary:
-        image = nibabel.Nifti1Image(voxels, np.diag([_SOLID_SPACING_MM] * 3 + [1.0]))
-        image.header.set_xyzt_units("mm")
-        image.to_filename(temporary)
+        temporary.write_bytes(gzip.compress(image.to_bytes(), compresslevel=6, mtime=0))
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import { STYLE } from "./volume_style.js";
 const VIEWER = "/static/vendor/niivue/niivue.js";
 const AXES = ["x", "y", "z"];
 const VIEWS = [["planes", "Planes and 3D"], ["axial", "Axial"], ["coronal", "Coronal"], ["sagittal", "Sagittal"], ["render", "3D"]];
+const ACROSS = { axial: 2, coronal: 1, sagittal: 0 };
 const NO_WEBGL = "This browser cannot draw volumes (WebGL 2 is missing or switched off), so single slices are shown instead.";
 const MASK = { R: [20, 154], G: [23, 160], B: [26, 166], A: [0, 255], I: [0, 255] };
 
@@ -44,7 +45,8 @@ class Volumes extends HTMLElement {
     this.root.innerHTML = `<style>${STYLE}</style>
       <div class="sv-tools"><div class="sv-views" role="group" aria-label="View"></div><div class="sv-overlays"></div>
         <output class="sv-place" aria-live="off"></output></div>
-      <p class="sv-problem" role="alert" hidden></p><div class="sv-panes"></div>`;
+      <p class="sv-problem" role="status" hidden></p><div class="sv-panes"></div>
+      <input type="range" class="sv-slice" min="0" step="1" aria-label="Slice" hidden>`;
     this.panes = [];
     this.view = "planes";
     for (const [name, title] of VIEWS) {
@@ -55,6 +57,10 @@ class Volumes extends HTMLElement {
       button.addEventListener("click", () => this.setView(name));
       this.find(".sv-views").append(button);
     }
+    this.find(".sv-slice").addEventListener("input", (event) => {
+      this.slices.place[this.slices.axis] = Number(event.target.value);
+      this.drawSlices();
+    });
     this.markView();
   }
 
@@ -216,7 +222,7 @@ class Volumes extends HTMLElement {
     this.view = view;
     this.markView();
     if (this.slices) {
-      this.slices.axis = { axial: 2, coronal: 1, sagittal: 0 }[view] ?? this.slices.axis;
+      this.slices.axis = ACROSS[view];
       this.drawSlices();
       return;
     }
@@ -273,21 +279,13 @@ class Volumes extends HTMLElement {
     if (!able) return;
     const count = panes[0].slices.count;
     const place = this.slices?.place ?? (this.wanted ?? count.map((n) => n / 2)).map(Math.floor);
-    this.slices = { axis: this.slices?.axis ?? 2, place, count };
+    this.slices = { axis: this.slices?.axis ?? ACROSS[this.view] ?? 2, place, count };
     if (this.panes.length !== panes.length || !this.panes[0].picture) {
       this.addFigures(panes);
       for (const pane of this.panes) {
         pane.picture = document.createElement("img");
         pane.holder.replaceChildren(pane.picture);
       }
-      const slider = document.createElement("input");
-      Object.assign(slider, { type: "range", min: 0, step: 1, className: "sv-slice" });
-      slider.setAttribute("aria-label", "Slice");
-      slider.addEventListener("input", () => {
-        this.slices.place[this.slices.axis] = Number(slider.value);
-        this.drawSlices();
-      });
-      this.find(".sv-panes").append(slider);
     }
     panes.forEach((pane, index) => {
       Object.assign(this.panes[index], { source: pane.slices.url, layers: [pane.base, ...(pane.overlays ?? [])] });
@@ -295,7 +293,7 @@ class Volumes extends HTMLElement {
       else this.panes[index].caption.textContent = pane.title;
       this.panes[index].picture.alt = `${pane.title}: one slice`;
     });
-    this.toggleAttribute("flat", true);
+    this.flat(true);
     this.drawSlices();
     this.dataset.ready = String(this.turn);
   }
@@ -311,7 +309,7 @@ class Volumes extends HTMLElement {
     }
     Object.assign(this.find(".sv-slice"), { max: count[axis] - 1, value: index });
     this.dataset.voxel = place.join(" ");
-    this.find(".sv-place").textContent = `slice ${index + 1} of ${count[axis]} along ${AXES[axis]}`;
+    this.find(".sv-place").textContent = `voxel ${place.join(", ")} · slice ${index + 1} of ${count[axis]} along ${AXES[axis]}`;
   }
 
   // ---- end -----------------------------------------------------------------------------------------------------
@@ -332,7 +330,18 @@ class Volumes extends HTMLElement {
     this.panes = [];
     this.slices = null;
     this.find(".sv-panes")?.replaceChildren();
-    this.removeAttribute("flat");
+    this.flat(false);
+  }
+
+  // Slices lie across the axes of the file, which need not be those of the body.
+  flat(on) {
+    this.toggleAttribute("flat", on);
+    this.find(".sv-slice").hidden = !on;
+    for (const [view, title] of VIEWS) {
+      if (view in ACROSS) this.find(`[data-view="${view}"]`).textContent = on ? `Across ${AXES[ACROSS[view]]}` : title;
+    }
+    if (on && !(this.view in ACROSS)) this.view = "axial";
+    this.markView();
   }
 }
 

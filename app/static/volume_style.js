@@ -23,6 +23,6 @@ figure > div { position: relative; height: var(--volume-height, min(58vh, 480px)
   overflow: hidden; }
 canvas { display: block; width: 100%; height: 100%; }
 img { width: 100%; height: 100%; object-fit: contain; image-rendering: pixelated; }
-.sv-slice { grid-column: 1 / -1; width: 100%; accent-color: var(--color-accent); }
+.sv-slice { width: 100%; margin-top: 8px; accent-color: var(--color-accent); }
 :host([flat]) .sv-views button:is([data-view="planes"], [data-view="render"]) { display: none; }
 `;

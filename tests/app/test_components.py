@@ -151,3 +151,45 @@ def test_a_slot_takes_only_the_actions_it_shows(runtime: Runtime) -> None:
         slot = shell.job("toy", actions=("steps",))
         with pytest.raises(ValueError, match="shows"):
             slot.submit(button.click, "draw", dict)
+
+
+def test_parts_of_a_tab_name_their_jobs_and_none_twice(runtime: Runtime) -> None:
+    from app.components.parts import Part, parts
+
+    shell = Shell(runtime)
+    built: list[str] = []
+    listed = [
+        Part("one", "One", lambda runtime, shell: built.append("one"), ("steps",)),
+        Part("two", "Two", lambda runtime, shell: built.append("two"), ("fail",)),
+    ]
+    with gr.Blocks() as page:
+        parts(runtime, shell, "toy", listed)
+    assert built == ["one", "two"]
+    ids = [item["props"].get("elem_id") for item in page.get_config_file()["components"]]
+    assert {"ss-parts-toy", "ss-part-toy-one", "ss-part-toy-two"} <= set(ids)
+    with gr.Blocks(), pytest.raises(ValueError, match="show the same action"):
+        parts(runtime, shell, "toy", [listed[0], listed[0]])
+
+
+def test_a_strip_takes_the_action_that_fits_the_request(runtime: Runtime) -> None:
+    shell = Shell(runtime)
+    with gr.Blocks():
+        slot = shell.job("toy", actions=("steps",), estimate=False)
+        with pytest.raises(ValueError, match="not 'fail'"):
+            slot.submit(gr.Button().click, {dict: "steps", list: "fail"}, dict)
+    assert " quiet" in slot.strip.value
+
+
+def test_a_volume_view_names_files_by_their_ids_and_refuses_unknown_colours() -> None:
+    from app.components.volume_view import Layer, Pane, volume_view_html
+
+    overlay = Layer("abc", id="heat", title=EVIL, colormap="magma", opacity=0.5)
+    shown = volume_view_html(
+        [Pane("Scan", Layer("def"), [overlay]), Pane("Labels", Layer("ghi", labels={3: "#ff0000"}))]
+    )
+    assert EVIL not in shown
+    assert "&quot;artifact&quot;: &quot;abc&quot;" in shown
+    assert "&quot;3&quot;: &quot;#ff0000&quot;" in shown
+    for wrong in ({"colormap": "jet"}, {"opacity": 2.0}):
+        with pytest.raises(ValueError, match=r"colour map|opacity"):
+            Layer("abc", **wrong)

@@ -49,9 +49,18 @@ def test_kinds(settings: Settings) -> None:
     assert any(item.phantom for item in samples("mask", settings))
 
 
+def read(path: Path) -> np.ndarray:
+    """Pixels of a drawn sample, or voxels of one in three dimensions."""
+    if path.name.endswith(".nii.gz"):
+        import nibabel
+
+        return np.asarray(nibabel.load(path).dataobj)
+    return np.asarray(Image.open(path))
+
+
 def test_phantoms_are_called_phantoms(settings: Settings) -> None:
     for item in samples(settings=settings):
-        assert item.phantom == item.id.startswith("phantom-")
+        assert item.phantom == item.id.startswith("phantom")
         if item.phantom:
             assert item.label == "phantom"
             assert item.title.startswith("Phantom")
@@ -60,10 +69,14 @@ def test_phantoms_are_called_phantoms(settings: Settings) -> None:
 def test_a_phantom_is_a_damaged_copy_of_its_truth_and_always_the_same(settings: Settings, tmp_path: Path) -> None:
     for item in (item for item in samples("mask", settings) if item.phantom):
         _, family, seed = item.id.split("-")
-        drawn = np.asarray(Image.open(sample_file(item.id, settings)))
-        truth = curvilinear.sample(family, drawn.shape[0], int(seed))
-        assert set(np.unique(drawn)) == {0, 255}
-        wrong = np.mean((drawn > 0) != truth)
+        drawn = read(sample_file(item.id, settings))
+        truth = curvilinear.sample(family, drawn.shape, int(seed))
+        assert truth.ndim == (3 if item.id.startswith("phantom3d-") else 2)
+        if "probability" in item.title:
+            assert (drawn.min(), drawn.max()) == (0, 1)
+        else:
+            assert set(np.unique(drawn)) == {0, 255 if truth.ndim == 2 else 1}
+        wrong = np.mean((drawn > drawn.max() / 2) != truth)
         assert 0 < wrong < 0.2, item.id
         again = Settings(home=tmp_path / "other")
         assert sample_file(item.id, again).read_bytes() == sample_file(item.id, settings).read_bytes()

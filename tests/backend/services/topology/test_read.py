@@ -145,7 +145,7 @@ def test_a_volume_says_that_it_is_one_and_that_its_voxels_are_uneven(tmp_path: P
     save_nifti(path, np.zeros((20, 22, 24), np.uint8), (0.5, 0.5, 3))
     with pytest.raises(UserError) as caught:
         read_map(path, LIMITS)
-    assert "only two-dimensional masks" in caught.value.what
+    assert caught.value.what == "This is a volume, not a single slice."
     assert caught.value.why == "It measures 20 × 22 × 24 voxels of 0.5 × 0.5 × 3 mm, which are not cubes."
     np.save(tmp_path / "volume.npy", np.zeros((80, 90, 100), np.float32))
     with pytest.raises(UserError, match="no two-dimensional map"):
