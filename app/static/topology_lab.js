@@ -224,8 +224,9 @@ class Perturbation extends Part {
     const percent = (share) => `${(100 * share).toFixed(1)} %`;
     const names = ["β₀", "β₁", "β₂"];
     const betti = (values) => values.map((value, at) => `${names[at]} ${value}`).join(", ");
+    const within = data.window === null ? "" : `, ${percent(data.window)} in the window of the field`;
     const facts = [
-      ["Deleted", `${percent(data.deleted)} of the foreground`], ["Added", `${percent(data.added)} of the background`],
+      ["Deleted", `${percent(data.deleted)} of the foreground${within}`], ["Added", `${percent(data.added)} of the background`],
       ["Clean", betti(data.before)], ["Damaged", betti(data.after)],
       ["Betti matching error", data.matching], ["Map", data.soft ? "probabilities" : "binary"],
     ];

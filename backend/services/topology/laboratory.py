@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from backend.runtime import Runtime
+    from models.topology.perturb import Perturbation
 
 SIDE, SIDE_3D = 256, 48  # pixels and voxels of a crop or phantom
 AT_ONCE = threading.BoundedSemaphore(2)  # previews computed at the same time; more would slow the jobs
@@ -76,7 +77,8 @@ def choices(runtime: Runtime) -> dict[str, Any]:
     defaults = {entry.name: entry.default for entry in fields(PerturbationConfig)}
     masks = [{"id": f"phantom:{kind}", "title": f"Phantom: {_words(kind)}"} for kind in curvilinear.KINDS]
     masks += [{"id": f"phantom3d:{kind}", "title": f"Phantom volume: {_words(kind)}"} for kind in curvilinear.KINDS_3D]
-    real = [sample for sample in samples("mask", runtime.settings) if not sample.phantom and sample.available]
+    # Only predictions that lie beside their truth have a clean mask to damage.
+    real = [item for item in samples("mask", runtime.settings) if item.path and item.path.parent.name == "prediction"]
     masks += [{"id": f"sample:{sample.id}", "title": f"{sample.title} (its true mask)"} for sample in real]
     return {
         "recipes": [{"id": name, "title": title, "meaning": text} for name, (title, text) in RECIPES.items()],
@@ -241,6 +243,7 @@ def _damaged(clean: np.ndarray, config: Any, seed: int) -> dict[str, Any]:
         "scale": scale,
         "deleted": round(found.deleted, 4),
         "added": round(found.added, 4),
+        "window": _in_window(clean, found) if config.recipe == "polynomial" else None,
         "before": list(betti_numbers(clean)),
         "after": list(betti_numbers(damaged)),
         "matching": betti_matching_error(damaged, clean),
@@ -253,6 +256,18 @@ def _damaged(clean: np.ndarray, config: Any, seed: int) -> dict[str, Any]:
         "connectivity": f"foreground {ways}",
         "seconds": round(time.perf_counter() - began, 3),
     }
+
+
+def _in_window(clean: np.ndarray, found: Perturbation) -> float | None:
+    """Share of the foreground deleted inside the window of the field, ``None`` where the field acted nowhere."""
+    import numpy as np
+
+    acted = np.argwhere(found.field < 1)
+    if not len(acted):
+        return None
+    window = tuple(slice(low, high + 1) for low, high in zip(acted.min(0), acted.max(0), strict=True))
+    inside = clean[window]
+    return round(float(np.mean(found.soft[window][inside] < 0.5)), 4) if inside.any() else None
 
 
 def _words(kind: str) -> str:

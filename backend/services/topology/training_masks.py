@@ -134,14 +134,15 @@ def _read(path: Path) -> tuple[np.ndarray, MaskFacts]:
     problem = why_no_mask(array)
     if not problem and array.size > LARGEST:
         problem = f"It is too large: {_sides(array.shape)}. Crop it to at most {LARGEST / 1e6:.0f} million pixels."
-    if not problem and min(array.shape) < SMALLEST_SIDE:
-        problem = f"It is too small: {_sides(array.shape)}. Each side needs {SMALLEST_SIDE} pixels."
     if problem:
         return nothing, MaskFacts(tuple(array.shape), 0, problem=problem)
     mask = as_mask(array)
     cubic = len(spacing) == mask.ndim == 3 and max(spacing) > CUBIC * min(spacing)
     if cubic:
         mask = _as_cubes(mask, spacing)
+    if min(mask.shape) < SMALLEST_SIDE:
+        problem = f"It is too small: {_sides(mask.shape)}. Each side needs {SMALLEST_SIDE} pixels."
+        return nothing, MaskFacts(tuple(mask.shape), 0, cubic, problem)
     return mask, MaskFacts(tuple(mask.shape), float(mask.mean()), cubic)
 
 
