@@ -12,7 +12,14 @@ import numpy as np
 
 from backend.media.limits import Limits
 from backend.services.topology.batch import BatchRequest
-from backend.services.topology.batch_truth import class_errors, true_classes, true_picture, true_volume, volume_errors
+from backend.services.topology.batch_truth import (
+    Truth,
+    class_errors,
+    true_classes,
+    true_picture,
+    true_volume,
+    volume_errors,
+)
 from backend.services.topology.change_table import write_change_table
 from backend.services.topology.classes_draw import draw_classes, most_changed_slice, shown_slice
 from backend.services.topology.classes_read import open_classes, several_labels
@@ -70,9 +77,7 @@ class Done:
     write_table: Callable[[Path, Provenance], None]
 
 
-def refine_one(
-    path: Path, truth: Path | None, request: BatchRequest, load: Load, report: Report, limits: Limits
-) -> Done:
+def refine_one(path: Path, truth: Truth, request: BatchRequest, load: Load, report: Report, limits: Limits) -> Done:
     """Open, refine and measure one stored file.
 
     ``load(dimensions)`` gives the network; ``report(share, note, preview)`` is called as it goes on and may raise to
@@ -86,7 +91,7 @@ def refine_one(
     return _picture(path, truth, request, load, report, limits)
 
 
-def _picture(path: Path, truth: Path | None, request: BatchRequest, load: Load, report: Report, limits: Limits) -> Done:
+def _picture(path: Path, truth: Truth, request: BatchRequest, load: Load, report: Report, limits: Limits) -> Done:
     from models.topology.inference import refine
 
     opened = read_map(path, limits)
@@ -94,7 +99,7 @@ def _picture(path: Path, truth: Path | None, request: BatchRequest, load: Load, 
     given, notes = open_input(path, wanted)
     require_two_sides(given.probability, request.input_threshold)
     before = given.probability >= request.input_threshold
-    true = None if truth is None else true_picture(truth, before.shape, limits)
+    true = true_picture(truth, before.shape, limits)
     drawn: list[Callable[[], np.ndarray]] = []
 
     def windows(done: int, total: int) -> None:
@@ -130,14 +135,14 @@ def _picture(path: Path, truth: Path | None, request: BatchRequest, load: Load, 
     )
 
 
-def _volume(path: Path, truth: Path | None, request: BatchRequest, load: Load, report: Report, limits: Limits) -> Done:
+def _volume(path: Path, truth: Truth, request: BatchRequest, load: Load, report: Report, limits: Limits) -> Done:
     from models.topology.inference import refine
 
     wanted = _same_fields(VolumeRequest, request, label=_label(request), weights=request.volume_weights)
     given = open_volume(path, wanted)
     probability = given.input.probability
     before = probability >= request.input_threshold
-    true = None if truth is None else true_volume(truth, before.shape, limits)
+    true = true_volume(truth, before.shape, limits)
     drawn: list[Callable[[], np.ndarray]] = []
 
     def windows(done: int, total: int) -> None:
@@ -181,13 +186,11 @@ def _volume(path: Path, truth: Path | None, request: BatchRequest, load: Load, r
     )
 
 
-def _label_map(
-    path: Path, truth: Path | None, request: BatchRequest, load: Load, report: Report, limits: Limits
-) -> Done:
+def _label_map(path: Path, truth: Truth, request: BatchRequest, load: Load, report: Report, limits: Limits) -> Done:
     given = open_classes(path, limits, mend_frame=request.mend_frame)
     model = load(given.labels.ndim)
     made = combine(given, model, request, lambda done, total, note: report(done / total, note, None))
-    true = None if truth is None else true_classes(truth, given, limits)
+    true = true_classes(truth, given, limits)
     index = most_changed_slice(given.labels, made.labels)
     pictures = draw_classes(given.labels, made.labels, [row.label for row in made.rows], index)
     form = output_format(path, given.labels.ndim)

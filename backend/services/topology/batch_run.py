@@ -23,12 +23,14 @@ from backend.services.topology.batch import (
 )
 from backend.services.topology.batch_measure import measure_means, summary_columns, summary_row
 from backend.services.topology.batch_one import Done, refine_one
+from backend.services.topology.batch_truth import Truth
 from backend.services.topology.classes_run import load_for
 from backend.services.topology.cut import Keeper
 from backend.services.topology.run import check_thresholds
 from backend.settings import get_settings
 
 PREVIEW_EVERY_S = 1.0
+DOUBTFUL_DICE = 0.9  # a repair changes little: below this overlap with the input it is something else
 ROW = "batch_row"  # property of a mask: its row of the table
 PROBLEMS = "batch_problems"  # property of a mask: problems of the files before it
 
@@ -50,7 +52,9 @@ def run_batch(request: BatchRequest, ctx: JobContext) -> BatchResult:
         truth = request.truths[index] if request.truths else ""
         report = _reporter(ctx, index, len(numbers), title)
         try:
-            path, true = ctx.open(source), ctx.open(truth) if truth else None
+            path = ctx.open(source)
+            known = str(ctx.view(source).properties.get("sample", ""))
+            true = Truth(ctx.open(truth) if truth else None, known)
             with ctx.weights.autocast(ctx.device):
                 done = refine_one(path, true, request, networks.load, report, limits)
             row = _store(number, source, truth, done, request, networks, ctx, problems, started)
@@ -208,11 +212,21 @@ def _store(
         layers=layers,
         table=table,
         slice=done.slice,
-        notes=done.notes,
+        notes=(*done.notes, *_doubt(done.dice)),
     )
     told = {ROW: _plain(asdict(row)), PROBLEMS: [asdict(problem) for problem in problems]}
     mask = keeper.add(f"{number:04d}-mask{done.suffix}", done.media_type, done.write, "mask", told)
     return replace(row, mask=mask)
+
+
+def _doubt(dice: float) -> tuple[str, ...]:
+    """A sentence where so much was changed that the network may not know what it saw."""
+    if dice >= DOUBTFUL_DICE:
+        return ()
+    return (
+        f"Much was changed (Dice with the input {dice:.3f}): these weights may not know such structures. Look at it "
+        "before you use it, or train your own refiner.",
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,30 +15,46 @@ from backend.services.topology.compare import truth_errors
 from backend.services.topology.input import EVERY_LABEL, interpret
 from backend.services.topology.read import read_map
 from backend.services.topology.requests import TruthErrors
+from backend.services.topology.truth import sample_truth
 from backend.services.topology.volume_grid import box_around
 from backend.services.topology.volume_read import read_volume
+from backend.settings import get_settings
 
 
-def true_picture(path: Path, shape: tuple[int, ...], limits: Limits) -> np.ndarray:
+@dataclass(frozen=True)
+class Truth:
+    """Where the true mask of a file is: an uploaded one, or that of the sample the file came from. Both may be none."""
+
+    path: Path | None = None
+    sample: str = ""
+
+
+def true_picture(truth: Truth, shape: tuple[int, ...], limits: Limits) -> np.ndarray | None:
     """The true mask of a picture, bool [H, W]. Raises ``UserError``, also where its size is another."""
-    opened = read_map(path, limits)
+    if truth.path is None:
+        return sample_truth(truth.sample, shape, get_settings()) if truth.sample else None
+    opened = read_map(truth.path, limits)
     found = interpret(opened.array, label=EVERY_LABEL, mend_frame=False).probability >= 0.5
     _require_shape(found.shape, shape)
     return found
 
 
-def true_volume(path: Path, shape: tuple[int, ...], limits: Limits) -> np.ndarray:
+def true_volume(truth: Truth, shape: tuple[int, ...], limits: Limits) -> np.ndarray | None:
     """The true mask of a volume, bool [X, Y, Z]. Raises ``UserError``, also where its size is another."""
-    opened = read_volume(path, limits)
+    if truth.path is None:
+        return sample_truth(truth.sample, shape, get_settings()) if truth.sample else None
+    opened = read_volume(truth.path, limits)
     if opened is None:
         raise _other_shape("a picture", shape)
     _require_shape(opened.array.shape, shape)
     return interpret(opened.array, label=EVERY_LABEL, volume=True).probability >= 0.5
 
 
-def true_classes(path: Path, given: ClassInput, limits: Limits) -> ClassInput:
+def true_classes(truth: Truth, given: ClassInput, limits: Limits) -> ClassInput | None:
     """The true classes of a label map. Raises ``UserError``, also where its size is another."""
-    true = open_classes(path, limits, mend_frame=False)
+    if truth.path is None:
+        return None
+    true = open_classes(truth.path, limits, mend_frame=False)
     _require_shape(true.labels.shape, given.labels.shape)
     return true
 

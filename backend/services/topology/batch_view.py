@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 PICTURES = ("before", "after", "changes")
 LARGEST_SIDE = 2048
+TITLES = {"dice": "Dice with truth", "cldice": "clDice with truth"}  # beside the Dice with the input
 SMALL = 256  # pixels; up to here a picture is a thumbnail
 
 
@@ -187,7 +188,11 @@ def _columns(solid: bool, measured: bool) -> list[dict[str, str]]:
         names = [name for name in MEASURES if name != "b2" or solid]
         meaning = "Against the true mask, input → result; {} is better"
         columns += [
-            (f"true_{name}", MEASURES[name], meaning.format("less" if name in SMALLER_IS_BETTER else "more"))
+            (
+                f"true_{name}",
+                TITLES.get(name, MEASURES[name]),
+                meaning.format("less" if name in SMALLER_IS_BETTER else "more"),
+            )
             for name in names
         ]
     columns.append(("seconds", "Seconds", "Time for the file on this machine"))

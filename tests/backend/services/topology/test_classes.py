@@ -22,7 +22,8 @@ from backend.media.marks import read_provenance
 from backend.runtime import Runtime
 from backend.services.topology import classes_run
 from backend.services.topology.classes import ClassesRequest
-from backend.services.topology.classes_draw import colour_of, draw_classes, most_changed_slice
+from backend.services.topology.classes_colours import colour_of
+from backend.services.topology.classes_draw import draw_classes, most_changed_slice
 from backend.services.topology.classes_read import open_classes, several_labels
 from backend.settings import Settings
 from tests.backend.media.seg_samples import write_seg
