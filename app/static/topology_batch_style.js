@@ -42,3 +42,16 @@ BATCH_STYLE.replaceSync(`
   .means .hint { padding: 4px 12px; }
   @media (max-width: 700px) { .pair { grid-template-columns: minmax(0, 1fr); } .pane { height: 70vw; } }
 `);
+
+// Around it in the tab: the pictures of a label map whose labels were refined one by one.
+const PAGE_STYLE = new CSSStyleSheet();
+PAGE_STYLE.replaceSync(`
+  gradio-app .ss-classes-pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(220px, 1fr)); gap: 10px; }
+  gradio-app .ss-classes-pictures figure { margin: 0; min-width: 0; }
+  gradio-app .ss-classes-pictures .ss-image { width: 100%; max-height: 52vh; object-fit: contain; }
+  gradio-app .ss-classes-swatch { display: inline-block; width: 12px; height: 12px; margin-right: 7px; border-radius: 2px;
+    border: 1px solid rgba(0, 0, 0, .55); }
+  gradio-app .ss-classes ul { margin: 0; padding-left: 18px; list-style: disc; font-size: 13.5px;
+    color: var(--body-text-color-subdued); }
+`);
+document.adoptedStyleSheets.push(PAGE_STYLE);

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from backend.errors import UserError
+from backend.services.topology.classes import EACH_LABEL, EACH_TITLE
 from backend.services.topology.requests import DEFAULT_WEIGHTS, EVERY_LABEL
 from backend.services.topology.volume import VOLUME_WEIGHTS
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 NOTHING_CHOSEN = '<p class="ss-empty">Nothing is chosen yet: click a sample, or drop a file.</p>'
 KINDS = {"binary": "binary mask", "probability": "probability map", "labels": "label map"}
 DEFAULTS = {2: DEFAULT_WEIGHTS, 3: VOLUME_WEIGHTS}
+ONE_MAP = ""  # in the choice of labels: the one that the choice of maps names
 MANY_LABELS = 200  # in the menu; a label map with more is no label map of structures
 
 
@@ -35,6 +37,12 @@ class Looked:
     channel: str = ""
     uneven: bool = False
 
+    @property
+    def kinds_of_one_stack(self) -> bool:
+        """Whether the maps to choose from are the classes of one stack or the segments of one segmentation."""
+        stems = {name.partition("/")[0] if "/" in name else name.partition(" ")[0] for name in self.channels}
+        return len(self.channels) > 1 and len(stems) == 1 and all("/" in name or " " in name for name in self.channels)
+
     def updates(self, runtime: Runtime, weights: str) -> tuple[Any, ...]:
         """Values for the line, label, map, weights, cubic voxels, dimensions and button, in that order."""
         nothing = gr.update(choices=[], value=None, visible=False)
@@ -46,9 +54,12 @@ class Looked:
         found = self.contents.labels
         if self.contents.kind == "labels" and len(found) > 1:
             choices = [(f"label {entry.value} ({entry.share:.1%})", entry.value) for entry in found[:MANY_LABELS]]
-            choices.append(("all labels together", EVERY_LABEL))
+            choices += [(EACH_TITLE, EACH_LABEL), ("all labels together", EVERY_LABEL)]
             labels = gr.update(choices=choices, value=found[0].value, visible=True)
         maps = gr.update(choices=list(self.channels), value=self.channel, visible=True) if self.channels else nothing
+        if self.kinds_of_one_stack:
+            either: list[tuple[str, str | int]] = [("the map below", ONE_MAP), (EACH_TITLE, EACH_LABEL)]
+            labels = gr.update(choices=either, value=ONE_MAP, visible=True)
         names = weight_names(runtime, self.dimensions)
         chosen = weights if weights in names else names[0]
         return (

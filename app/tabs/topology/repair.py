@@ -9,11 +9,13 @@ import gradio as gr
 
 from app.components.html import html
 from app.components.upload import clear_html, hidden
+from app.tabs.topology.classes_view import classes_files, classes_html
 from app.tabs.topology.look import NOTHING_CHOSEN, look, weight_names
 from backend.errors import UserError
 from backend.identity import LOCAL
 from backend.jobs.contract import JobView
 from backend.samples import accept_sample, samples
+from backend.services.topology.classes import EACH_LABEL, ClassesRequest
 from backend.services.topology.requests import (
     FILL_BELOW,
     FILL_SHARE,
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from app.components.shell import Shell
     from backend.runtime import Runtime
 
-REFINE: dict[type, str] = {RefineRequest: "refine", VolumeRequest: "refine_volume"}
+REFINE: dict[type, str] = {RefineRequest: "refine", VolumeRequest: "refine_volume", ClassesRequest: "classes"}
 ACTIONS = (*REFINE.values(), "threshold", "threshold_volume")
 ACCEPT = ".png,.tif,.tiff,.bmp,.npz,.npy,.nii,.nii.gz,.dcm,.jpg,.jpeg"
 INTRODUCTION = """<section class="ss-hero"><p>A segmentation can overlap well with the truth and still be wrong where
@@ -153,10 +155,14 @@ def build(runtime: Runtime, shell: Shell) -> None:
     shell.on(reading.input, describe, [source, reading, channel, weights], described)
     shell.on(channel.input, describe, [source, reading, channel, weights], described)
 
-    def request(*values: Any) -> RefineRequest | VolumeRequest:
+    def request(*values: Any) -> RefineRequest | VolumeRequest | ClassesRequest:
         artifact, how, chosen, map_name, solid, cubes, cut, name, inverted, piece, hole, share, true = values
         if not artifact:
             raise UserError("No segmentation is chosen.", "", "Click a sample, or upload a mask.")
+        if chosen == EACH_LABEL:
+            each: dict[str, Any] = {"weights" if solid != "3" else "volume_weights": name}
+            each |= {"remove_below": int(piece or 0), "fill_below": int(hole or 0), "fill_share": float(share or 0)}
+            return ClassesRequest(source=artifact, channel=map_name or "", cubic=bool(cubes), **each)
         asked: dict[str, Any] = {
             "source": artifact,
             "reading": how,
@@ -179,6 +185,9 @@ def build(runtime: Runtime, shell: Shell) -> None:
     def show(view: JobView) -> tuple[Any, ...]:
         if view.action not in REFINE.values():
             return (gr.skip(),) * (len(shown) + 1)
+        if view.action == "classes":
+            files = classes_files(view)
+            return classes_html(view), downloads.render(files), "", card.render(files[:1]), gr.update(open=False)
         made = view.result or {}
         files = [made[name] for name in ("mask", "probability", "change_map", "change_table")]
         element = "ss-topology" if view.action == "refine" else "ss-topology-volume"
@@ -211,7 +220,8 @@ def _origin(runtime: Runtime, made: dict[str, Any]) -> list[Any]:
     if "before" in made:
         made = dict(runtime.artifacts.view(made["before"]).provenance.request)
     names = ("source", "reading", "input_threshold", "weights", "invert", "remove_below", "fill_below", "fill_share")
-    return [made[name] for name in names]
+    # Refining each label by itself has fewer choices; those it does not have stay as they are.
+    return [made.get(name, gr.skip()) for name in names]
 
 
 def _open_sample(runtime: Runtime, chosen: str) -> Any:

@@ -48,7 +48,7 @@ def read_map(path: Path, limits: Limits, *, channel: str = "") -> OpenedMap:
     if suffix.endswith(NIFTI):
         return _read_nifti(path, limits)
     if suffix.endswith(DICOM):
-        return _read_dicom(path, limits)
+        return _read_dicom(path, limits, channel)
     if suffix.endswith(ARRAYS):
         return _read_arrays(path, limits, channel)
     from backend.media.images import read_image
@@ -144,25 +144,43 @@ def _volume(shape: tuple[int, ...], spacing_mm: np.ndarray) -> UserError:
     )
 
 
-def _read_dicom(path: Path, limits: Limits) -> OpenedMap:
-    import pydicom
-
+def _read_dicom(path: Path, limits: Limits, channel: str) -> OpenedMap:
     from backend.media.dicom import read_dicom
+    from backend.media.dicom_open import open_dataset, whole_number
+    from backend.media.dicom_seg import is_segmentation
 
-    header = pydicom.dcmread(path, stop_before_pixels=True)
-    segmentation = header.get("Modality") == "SEG"
-    frames = int(header.get("NumberOfFrames") or 1)
+    if is_segmentation(path, limits):
+        return _read_segments(path, limits, channel)
+    frames = whole_number(open_dataset(path, limits, headers_only=True), "NumberOfFrames", 1)
     if frames > 1:
-        kind = "segmentation" if segmentation else "file"
         raise UserError(
-            f"This DICOM {kind} has {frames} frames, not one.",
-            "Frames of a segmentation are the slices of a volume." if segmentation else "It is no segmentation.",
-            VOLUME_ADVICE if segmentation else "Upload what a segmenter made of it.",
+            f"This DICOM file has {frames} frames, not one.",
+            "It is no segmentation.",
+            "Upload what a segmenter made of it.",
         )
-    if segmentation and header.get("SegmentationType") == "FRACTIONAL":
-        full = float(header.get("MaximumFractionalValue") or 255)
-        stored = pydicom.dcmread(path).pixel_array
-        return OpenedMap(stored / full, notes=("A fractional DICOM segmentation, read as probability.",))
-    if segmentation:
-        return OpenedMap(pydicom.dcmread(path).pixel_array, notes=("A binary DICOM segmentation.",))
     return OpenedMap(read_dicom(path, limits).pixels[0])
+
+
+def _read_segments(path: Path, limits: Limits, channel: str) -> OpenedMap:
+    """One segment of a DICOM segmentation of a single slice."""
+    from backend.media.dicom_seg import read_segmentation
+
+    found = read_segmentation(path, limits)
+    if len(found.shape) == 3:
+        raise UserError(
+            f"This DICOM segmentation has {found.shape[0]} frames, not one.",
+            "Frames of a segmentation are the slices of a volume.",
+            VOLUME_ADVICE,
+        )
+    names = tuple(f"segment {item.number}" + (f" ({item.label})" if item.label else "") for item in found.classes)
+    chosen = channel or names[0]
+    if chosen not in names:
+        raise UserError(
+            f"The file has no map called {chosen!r}.", f"It holds {', '.join(names)}.", "Choose one of these."
+        )
+    kind = "fractional DICOM segmentation, read as probability" if found.kind == "fractional" else "DICOM segmentation"
+    notes = [f"A {kind}.", *found.notes]
+    if len(names) > 1:
+        notes.append(f"The file holds {len(names)} segments; {chosen} was used.")
+    array = found.arrays[names.index(chosen)]
+    return OpenedMap(array, chosen, names if len(names) > 1 else (), tuple(notes))
