@@ -206,7 +206,8 @@ def build(runtime: Runtime, shell: Shell) -> None:
 
 def _weights(runtime: Runtime, solid: str, name: str) -> Any:
     names = weight_names(runtime, 3 if solid == "3" else 2)
-    return gr.update(choices=names, value=name if name in names else names[0])
+    # A value that is still there is left alone: another event may just be setting it.
+    return gr.update(choices=names) if name in names else gr.update(choices=names, value=names[0])
 
 
 def _wished(runtime: Runtime, wish: str) -> Any:
