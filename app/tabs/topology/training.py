@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from app.components.html import html
+from app.components.upload_many import arrivals, upload_many
 from app.tabs.topology import training_show as show
 from backend.errors import UserError
 from backend.identity import LOCAL
@@ -44,15 +45,16 @@ network learns to undo it. No image is needed, and nothing leaves this machine.<
 def build(runtime: Runtime, shell: Shell) -> None:
     """Draw the part. No network is loaded before a training starts."""
     html(INTRODUCTION)
-    masks, removed = shell.hidden("masks"), shell.hidden("masks-out")
+    masks, removed, before = shell.hidden("masks"), shell.hidden("masks-out"), shell.hidden("masks-before")
     resumed, asked, answered = shell.hidden("resume"), shell.hidden("ask"), shell.hidden("answer")
     taken, errors = shell.hidden("taken"), shell.hidden("errors")
     with gr.Row():
         with gr.Column(scale=3, min_width=320):
-            dropped = shell.upload(
+            dropped = upload_many(
+                "training-masks",
                 "Clean masks",
-                accept=ACCEPT,
-                hint="PNG, TIFF, NPY, NPZ or NIfTI of two values, the structure the larger; one mask a file, or a ZIP.",
+                ACCEPT,
+                "PNG, TIFF, NPY, NPZ or NIfTI of two values, the structure the larger; one mask a file, or a ZIP.",
             )
             with gr.Row():
                 pictures = gr.Button("Try it with 8 phantom masks", size="sm", elem_id="training-phantoms")
@@ -87,11 +89,11 @@ def build(runtime: Runtime, shell: Shell) -> None:
     )
     laboratory = html(_laboratory([], taken.elem_id or ""))
 
-    def look(text: str, before: str) -> tuple[Any, ...]:
+    def look(text: str, first: str) -> tuple[Any, ...]:
         ids = text.split()
         drawn, dimensions, good = show.masks_html(runtime, shell, ids, removed.elem_id or "")
         offered = _starts(runtime, dimensions)
-        kept = before if before in [value for _, value in offered] and before != SCRATCH else offered[0][1]
+        kept = first if first in [value for _, value in offered] and first != SCRATCH else offered[0][1]
         return (
             drawn,
             gr.update(choices=offered, value=kept),
@@ -103,7 +105,7 @@ def build(runtime: Runtime, shell: Shell) -> None:
         return show.refiners_html(refiners(runtime), stopped(runtime), asked.elem_id or "", resumed.elem_id or "")
 
     described = [listed, start, run, laboratory]
-    shell.on(dropped.change, _added, [dropped, masks], [masks])
+    shell.on(dropped.change, _arrived, [dropped, before, masks], [masks, before])
     shell.on(pictures.click, lambda: _phantoms(runtime, "phantom"), None, [masks])
     shell.on(volumes.click, lambda: _phantoms(runtime, "phantom3d"), None, [masks])
     shell.on(clear.click, lambda: "", None, [masks])
@@ -172,9 +174,11 @@ def build(runtime: Runtime, shell: Shell) -> None:
     shell.on(answered.change, answer, [answered], [confirm, table])
 
 
-def _added(new: str, text: str) -> Any:
-    """The masks with what arrived, each once."""
-    return " ".join(dict.fromkeys([*text.split(), *new.split()])) if new else gr.skip()
+def _arrived(value: str, before: str, text: str) -> tuple[str, str]:
+    """The masks with what the drop zone has now and had not before, and without what it has no longer."""
+    now, then = [[entry["id"] for entry in arrivals(held) if "id" in entry] for held in (value, before)]
+    kept = [mask for mask in text.split() if mask in now or mask not in then]
+    return " ".join(dict.fromkeys([*kept, *(mask for mask in now if mask not in then)])), value
 
 
 def _without(wish: str, text: str) -> Any:
