@@ -39,7 +39,7 @@ FAMILY_TITLES = {
     "hermite": "Hermite",
     "laguerre": "Laguerre",
     "fourier": "Fourier",
-    "mixture": "mixture: one by chance on each axis",
+    "mixture": "Mixture, by chance an axis",
 }
 
 

@@ -185,5 +185,5 @@ def _view(weight: WeightFile) -> RefinerView:
 
 def _first_sentence(card: str, heading: str) -> str:
     found = re.search(rf"^#+\s*{heading}\s*\n+(.+?)(?:\n\s*\n|\n#|\Z)", card, re.MULTILINE | re.DOTALL)
-    text = " ".join(found.group(1).split()) if found else ""
+    text = " ".join(found.group(1).replace("`", "").split()) if found else ""
     return re.split(r"(?<=\.)\s", text)[0]
