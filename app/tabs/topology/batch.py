@@ -208,24 +208,25 @@ def _paired(files: str, true: str) -> tuple[tuple[str, ...], tuple[Problem, ...]
 
 def _line(runtime: Runtime, files: str, true: str) -> tuple[str, Any]:
     """What is chosen and how long it will take, and whether it can be started."""
-    from backend.services.topology.batch_view import seconds_per_file
+    from backend.services.topology.batch_view import expected_seconds
 
     given, truths = arrivals(files), arrivals(true)
-    ready = sum(bool(entry.get("id")) for entry in given)
+    sources = [entry["id"] for entry in given if entry.get("id")]
+    ready = len(sources)
     if not given:
         return NOTHING_CHOSEN, gr.update(interactive=False)
     words = [f"<b>{ready} {'file' if ready == 1 else 'files'} to repair.</b>"]
     if len(given) > ready:
         words.append(f"{len(given) - ready} refused on arrival.")
     if truths and len(truths) != len(given):
-        words.append(f"There are {len(truths)} true masks for {len(given)} files: give as many, or none.")
+        masks = "is 1 true mask" if len(truths) == 1 else f"are {len(truths)} true masks"
+        words.append(f"There {masks} for {len(given)} files: give as many, or none.")
     elif truths:
         words.append(f"{len(truths)} true masks, paired in the order of the names.")
-    pace = seconds_per_file(runtime)
-    if pace is None:
-        words.append("The first batch on this machine measures how long a file takes.")
+    seconds = expected_seconds(runtime, sources)
+    if seconds is None:
+        words.append("How long it takes is told once this machine has done some.")
     else:
-        seconds = pace * ready
         words.append(f"Takes about {f'{max(1, round(seconds))} s' if seconds < 90 else f'{round(seconds / 60)} min'}.")
     return f'<p class="ss-card">{" ".join(words)}</p>', gr.update(interactive=ready > 0)
 

@@ -44,10 +44,11 @@ def classes_html(view: JobView) -> str:
     notes = "".join(f"<li>{escape(note)}</li>" for note in made["notes"])
     connectivity = VOLUME_CONNECTIVITY if solid else CONNECTIVITY
     return (
-        f'<section class="ss-section ss-classes">{"".join(lines)}<div class="ss-classes-pictures">{figures}</div>'
+        f'<section class="ss-section ss-classes">{"".join(lines)}{f"<ul>{notes}</ul>" if notes else ""}'
+        f'<div class="ss-classes-pictures">{figures}</div>'
         f"{_table(rows, solid, element)}"
         f"<small>Connectivity: {connectivity}. A pixel belongs to the label of the highest refined probability; where "
-        f"two are equal, to the one it had.</small>{f'<ul>{notes}</ul>' if notes else ''}</section>"
+        f"two are equal, to the one it had.</small></section>"
     )
 
 

@@ -24,13 +24,12 @@ from backend.services.topology.batch import (
 from backend.services.topology.batch_measure import measure_means, summary_columns, summary_row
 from backend.services.topology.batch_one import Done, refine_one
 from backend.services.topology.batch_truth import Truth
-from backend.services.topology.classes_run import load_for
+from backend.services.topology.classes_run import doubt, load_for
 from backend.services.topology.cut import Keeper
 from backend.services.topology.run import check_thresholds
 from backend.settings import get_settings
 
 PREVIEW_EVERY_S = 1.0
-DOUBTFUL_DICE = 0.9  # a repair changes little: below this overlap with the input it is something else
 ROW = "batch_row"  # property of a mask: its row of the table
 PROBLEMS = "batch_problems"  # property of a mask: problems of the files before it
 
@@ -212,21 +211,11 @@ def _store(
         layers=layers,
         table=table,
         slice=done.slice,
-        notes=(*done.notes, *_doubt(done.dice)),
+        notes=(*done.notes, *doubt(done.dice)),
     )
     told = {ROW: _plain(asdict(row)), PROBLEMS: [asdict(problem) for problem in problems]}
     mask = keeper.add(f"{number:04d}-mask{done.suffix}", done.media_type, done.write, "mask", told)
     return replace(row, mask=mask)
-
-
-def _doubt(dice: float) -> tuple[str, ...]:
-    """A sentence where so much was changed that the network may not know what it saw."""
-    if dice >= DOUBTFUL_DICE:
-        return ()
-    return (
-        f"Much was changed (Dice with the input {dice:.3f}): these weights may not know such structures. Look at it "
-        "before you use it, or train your own refiner.",
-    )
 
 
 def _plain(value: Any) -> Any:

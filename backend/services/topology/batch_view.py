@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -77,16 +78,37 @@ def finished_masks(runtime: Runtime, job_id: str) -> tuple[str, ...]:
     return tuple(row.mask for row in rows if row.mask)
 
 
-def seconds_per_file(runtime: Runtime) -> float | None:
-    """Median time a file took in this installation's last finished batches, in seconds; ``None`` before the first."""
-    times = [
-        row["seconds"]
-        for job in runtime.jobs.list(system="topology", limit=50)
-        if job.action == "batch" and job.state is JobState.DONE and job.result
-        for row in job.result["rows"]
-        if row["mask"]
-    ]
-    return float(np.median(times)) if times else None
+def expected_seconds(runtime: Runtime, sources: Sequence[str]) -> float | None:
+    """How long a batch of these uploads will take, by what a pixel or voxel took in this installation's last batches.
+
+    ``None`` before the first, and where it has seen none of the kind.
+    """
+    paces: dict[int, list[float]] = {2: [], 3: []}
+    for job in runtime.jobs.list(system="topology", limit=50):
+        if job.action == "batch" and job.state is JobState.DONE and job.result:
+            for row in job.result["rows"]:
+                if row["mask"]:
+                    paces[len(row["shape"])].append(row["seconds"] / float(np.prod(row["shape"])))
+    total = 0.0
+    for source in sources:
+        shape = _shape_on_arrival(runtime.artifacts.view(source).properties)
+        known = paces[3 if len(shape) > 2 else 2]
+        if not known or not shape:
+            return None
+        total += float(np.median(known)) * float(np.prod(shape))
+    return total
+
+
+def _shape_on_arrival(properties: Mapping[str, Any]) -> tuple[int, ...]:
+    """The size of an upload as the door wrote it down; () where it did not."""
+    if "arrays" in properties:  # name → [type, sides …]
+        return max((tuple(sides[1:]) for sides in properties["arrays"].values()), key=np.prod, default=())
+    if "shape" in properties:
+        return tuple(side for side in properties["shape"] if side > 1)
+    if "rows" in properties:
+        frames = properties.get("frames", 1)
+        return (*((frames,) if frames > 1 else ()), properties["rows"], properties["columns"])
+    return ()
 
 
 def _batch(runtime: Runtime, job_id: str) -> JobView:

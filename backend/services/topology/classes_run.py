@@ -37,6 +37,7 @@ from backend.services.topology.volume_grid import (
 from backend.services.topology.volume_read import as_stacked
 from backend.settings import get_settings
 
+DOUBTFUL_DICE = 0.9  # a repair changes little: below this overlap with the input it is something else
 LEAST = 1e-6  # score of a pixel that only the cleaning gave to a class
 
 Report = Callable[[float, float, str], None]
@@ -101,7 +102,7 @@ def run_classes(request: ClassesRequest, ctx: JobContext) -> ClassesResult:
         classes=made.rows,
         changed=int(np.count_nonzero(made.labels != given.labels)),
         threshold=request.threshold,
-        notes=(*given.notes, *made.notes, *form.notes),
+        notes=(*doubt(min(row.dice for row in made.rows)), *given.notes, *made.notes, *form.notes),
         weights_sha256=sha256,
         seconds=round(made.seconds, 3),
         megapixels=given.labels.size / 1e6,
@@ -220,6 +221,16 @@ def _compared(
         dice=float(dice(end, start)),
     )
     return row, changes
+
+
+def doubt(dice: float) -> tuple[str, ...]:
+    """A sentence where so much was changed that the network may not know what it saw."""
+    if dice >= DOUBTFUL_DICE:
+        return ()
+    return (
+        f"Much was changed (Dice with the input {dice:.3f}): these weights may not know such structures. Look at it "
+        "before you use it, or train your own refiner.",
+    )
 
 
 def write_labels(
