@@ -85,7 +85,8 @@ def build(runtime: Runtime, shell: Shell) -> None:
                 invert = gr.Checkbox(False, label="Exchange foreground and background")
             with gr.Row():
                 names = weight_names(runtime, 2)
-                weights = gr.Dropdown(names, value=names[0], label="Weights")
+                # Names come and go while the page is open; one that is gone is told by the job, in a sentence.
+                weights = gr.Dropdown(names, value=names[0], label="Weights", allow_custom_value=True)
                 remove_below = gr.Number(
                     REMOVE_BELOW,
                     label="Then remove pieces below",
