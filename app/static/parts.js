@@ -33,9 +33,13 @@ class Parts extends HTMLElement {
         wanted = Object.keys(this.parts).find((part) => this.parts[part].includes(action)) ?? wanted;
       } catch { /* the strip tells of a job that cannot be found */ }
     }
-    if (!(wanted in this.parts) || wanted === this.current) return;
-    this.opening = query.get("job");
-    this.click(wanted);
+    if (!(wanted in this.parts)) return;
+    if (wanted === this.current) {
+      this.write(wanted, query.get("job"));
+    } else {
+      this.opening = query.get("job");
+      this.click(wanted);
+    }
   }
 
   // The buttons may still be on their way in.
@@ -51,15 +55,20 @@ class Parts extends HTMLElement {
     if (!now || now === this.shown || query.get("tab") !== this.system) return;
     if (this.shown) {
       this.places[this.shown] = this.opening ? null : query.get("job");
-      const job = this.opening ?? this.places[now];
+      this.write(now, this.opening ?? this.places[now]);
       this.opening = null;
-      if (now === Object.keys(this.parts)[0]) query.delete("part");
-      else query.set("part", now);
-      if (job) query.set("job", job);
-      else query.delete("job");
-      history.replaceState(history.state, "", `${location.pathname}?${query}${location.hash}`);
     }
     this.shown = now;
+  }
+
+  // The first part needs no name in the URL.
+  write(part, job) {
+    const query = params();
+    if (part === Object.keys(this.parts)[0]) query.delete("part");
+    else query.set("part", part);
+    if (job) query.set("job", job);
+    else query.delete("job");
+    history.replaceState(history.state, "", `${location.pathname}?${query}${location.hash}`);
   }
 }
 

@@ -73,8 +73,10 @@ def browser() -> Iterator[playwright.Browser]:
     program = find_chromium()
     if program is None:
         pytest.skip("no Chromium is installed")
+    # Volumes are drawn by WebGL, which a machine without a graphics card has in software only.
+    arguments = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
     # Chromium's sandbox cannot be set up by root.
-    arguments = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+    arguments += ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
     with playwright.sync_playwright() as started:
         opened = started.chromium.launch(executable_path=program, args=arguments)
         yield opened

@@ -190,7 +190,8 @@ def build(runtime: Runtime, shell: Shell) -> None:
             files = classes_files(view)
             return classes_html(view), downloads.render(files), "", card.render(files[:1]), gr.update(open=False)
         made = view.result or {}
-        files = [made[name] for name in ("mask", "probability", "change_map", "change_table")]
+        names = ("mask", "own", "probability", "change_map", "change_table")
+        files = [made[name] for name in names if made.get(name)]
         element = "ss-topology" if view.action == "refine" else "ss-topology-volume"
         viewer = f'<{element} job="{escape(view.id)}" keep="{escape(keep.elem_id or "")}"></{element}>'
         return viewer, downloads.render(files), "", card.render(files[:1]), gr.update(open=False)
@@ -260,6 +261,6 @@ def _keep(runtime: Runtime, wish: str, kept: Any, card: Any) -> tuple[Any, Any]:
             error.get("why", ""),
             error.get("what_to_do", ""),
         )
-    files = [done.result[name] for name in ("mask", "change_map", "change_table")]
+    files = [done.result[name] for name in ("mask", "own", "change_map", "change_table") if done.result.get(name)]
     title = f"<p><b>Kept at threshold {wanted.threshold:.2f}</b></p>"
     return title + kept.render(files), card.render(files[:1])

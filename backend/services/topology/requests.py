@@ -185,7 +185,10 @@ class ComparisonRow:
 
 @dataclass(frozen=True)
 class ThresholdResult:
-    """Artifact ids of a mask at one threshold, its change map and its change table, with the numbers beside them."""
+    """Artifact ids of a mask at one threshold, its change map and its change table, with the numbers beside them.
+
+    ``own`` is the mask in the format of the source, '' where that is what ``mask`` is already.
+    """
 
     mask: str
     change_map: str
@@ -198,12 +201,14 @@ class ThresholdResult:
     change_count: int
     topological: int
     changes: tuple[ChangeRow, ...]
+    own: str = ""
 
 
 @dataclass(frozen=True)
 class RefineResult:
     """What a refinement made. ``before``, ``mask``, ``probability``, ``change_map`` and ``change_table`` are artifacts.
 
+    So is ``own``, the mask in the format of the source, which is '' where that is what ``mask`` is already.
     ``changes`` are the first of ``change_count`` (the table has all), of which ``topological`` change a Betti number;
     ``dice`` compares after with before; ``seconds`` is the network's time on ``megapixels``; ``notes`` say how the
     input was read.
@@ -231,6 +236,7 @@ class RefineResult:
     weights_sha256: str
     seconds: float
     megapixels: float
+    own: str = ""
 
 
 def refine(request: RefineRequest, ctx: JobContext) -> RefineResult:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from backend.errors import UserError
 from backend.jobs.contract import ArtifactView, JobContext
@@ -15,6 +16,7 @@ from backend.media.limits import Limits
 from backend.services.topology.compare import betti, compare
 from backend.services.topology.cut import LISTED_CHANGES, Keeper, cleaning, cut, quantise, read_pair
 from backend.services.topology.input import InputMap, interpret, require_two_sides
+from backend.services.topology.own import keep_own
 from backend.services.topology.read import read_map
 from backend.services.topology.render import preview_png
 from backend.services.topology.requests import (
@@ -60,6 +62,7 @@ def run_refine(request: RefineRequest, ctx: JobContext) -> RefineResult:
     before_id = keeper.png("input-mask.png", before, "mask")
     probability_id = keeper.png("refined-probability.png", probability, "map")
     mask_id, map_id, table_id = keeper.cut(result)
+    own, more = _own(keeper, ctx.open(request.source), request, given, result.mask)
     ctx.progress(1, 1)
     height, width = before.shape
     return RefineResult(
@@ -71,7 +74,7 @@ def run_refine(request: RefineRequest, ctx: JobContext) -> RefineResult:
         height=height,
         width=width,
         kind=given.kind,
-        notes=notes,
+        notes=(*notes, *more),
         threshold=request.threshold,
         before_betti=result.before_betti,
         after_betti=result.after_betti,
@@ -85,6 +88,7 @@ def run_refine(request: RefineRequest, ctx: JobContext) -> RefineResult:
         weights_sha256=sha256,
         seconds=round(seconds, 3),
         megapixels=before.size / 1e6,
+        own=own,
     )
 
 
@@ -97,7 +101,11 @@ def run_threshold(request: ThresholdRequest, ctx: JobContext) -> ThresholdResult
     result = cut(before, probability, request.threshold, cleaning(request))
     parents = (request.probability, request.before)
     keeper = Keeper(ctx, made.synthetic, parents, dict(made.provenance.weights), request.seed)
-    mask_id, map_id, table_id = keeper.cut(result, f"-{request.threshold:.2f}")
+    suffix = f"-{request.threshold:.2f}"
+    mask_id, map_id, table_id = keeper.cut(result, suffix)
+    asked = TypeAdapter(RefineRequest).validate_python(dict(made.provenance.request))
+    source = ctx.open(asked.source)
+    own, _ = _own(keeper, source, asked, open_input(source, asked)[0], result.mask, suffix)
     ctx.progress(1, 1)
     return ThresholdResult(
         mask=mask_id,
@@ -111,6 +119,24 @@ def run_threshold(request: ThresholdRequest, ctx: JobContext) -> ThresholdResult
         change_count=len(result.changes),
         topological=result.topological,
         changes=result.changes[:LISTED_CHANGES],
+        own=own,
+    )
+
+
+def _own(
+    keeper: Keeper, source: Path, request: RefineRequest, given: InputMap, mask: np.ndarray, suffix: str = ""
+) -> tuple[str, tuple[str, ...]]:
+    opened = read_map(source, Limits.from_settings(get_settings()), channel=request.channel)
+    return keep_own(
+        keeper,
+        source,
+        opened.array,
+        mask,
+        kind=given.kind,
+        label=request.label,
+        invert=request.invert,
+        channel=opened.channel,
+        suffix=suffix,
     )
 
 

@@ -91,7 +91,10 @@ class VolumeChange:
 
 @dataclass(frozen=True)
 class VolumeThresholdResult:
-    """Artifact ids of a mask at one threshold, its change map and its change table, with the numbers beside them."""
+    """Artifact ids of a mask at one threshold, its change map and its change table, with the numbers beside them.
+
+    ``own`` is the mask in the format of the source, '' where that is what ``mask`` is already.
+    """
 
     mask: str
     change_map: str
@@ -104,13 +107,15 @@ class VolumeThresholdResult:
     change_count: int
     topological: int
     changes: tuple[VolumeChange, ...]
+    own: str = ""
 
 
 @dataclass(frozen=True)
 class VolumeResult:
     """What a refinement made. ``before``, ``mask``, ``probability``, ``change_map`` and ``change_table`` are artifacts.
 
-    The first four are NIfTI volumes on the grid of the source: uint8 masks, a probability that is stored in 255 steps,
+    So is ``own``, the mask in the format of the source, which is '' where that is what ``mask`` is already. The first
+    four are NIfTI volumes on the grid of the source: uint8 masks, a probability that is stored in 255 steps,
     and the kind of change in each voxel by its code. ``shape`` is (x, y, z), ``spacing_mm`` ``None`` where the source
     does not tell it. ``changes`` are the first of ``change_count`` (the table has all), of which ``topological`` change
     a Betti number; ``seconds`` is the network's time on ``megavoxels``; ``notes`` say how the input was read.
@@ -138,6 +143,7 @@ class VolumeResult:
     weights_sha256: str
     seconds: float
     megavoxels: float
+    own: str = ""
 
 
 def refine_volume(request: VolumeRequest, ctx: JobContext) -> VolumeResult:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from backend.errors import UserError
 from backend.jobs.contract import ArtifactView, JobContext
@@ -16,6 +17,7 @@ from backend.media.limits import Limits
 from backend.services.topology.compare import betti, compare
 from backend.services.topology.cut import LISTED_CHANGES, Keeper
 from backend.services.topology.input import InputMap, interpret, require_two_sides
+from backend.services.topology.own import keep_own
 from backend.services.topology.render import projection_png
 from backend.services.topology.run import build_refiner, check_thresholds
 from backend.services.topology.volume import (
@@ -35,7 +37,7 @@ from backend.services.topology.volume_grid import (
     require_size,
     spacing_note,
 )
-from backend.services.topology.volume_read import OpenedVolume, read_volume
+from backend.services.topology.volume_read import OpenedVolume, as_stacked, read_volume
 from backend.settings import get_settings
 
 PREVIEW_EVERY_S = 0.5
@@ -87,6 +89,7 @@ def run_volume(request: VolumeRequest, ctx: JobContext) -> VolumeResult:
     before_id = keeper.mask("input-mask.nii.gz", before)
     probability_id = keeper.probability("refined-probability.nii.gz", levels)
     mask_id, map_id, table_id = keeper.cut(result)
+    own, more = _own(inner, ctx.open(request.source), request, given, result.mask)
     ctx.progress(1, 1)
     x, y, z = before.shape
     return VolumeResult(
@@ -98,7 +101,7 @@ def run_volume(request: VolumeRequest, ctx: JobContext) -> VolumeResult:
         shape=(x, y, z),
         spacing_mm=given.opened.spacing_mm,
         kind=given.input.kind,
-        notes=given.notes,
+        notes=(*given.notes, *more),
         threshold=request.threshold,
         before_betti=result.before_betti,
         after_betti=result.after_betti,
@@ -112,6 +115,7 @@ def run_volume(request: VolumeRequest, ctx: JobContext) -> VolumeResult:
         weights_sha256=sha256,
         seconds=round(seconds, 3),
         megavoxels=voxels / 1e6,
+        own=own,
     )
 
 
@@ -126,7 +130,11 @@ def run_volume_threshold(request: VolumeThresholdRequest, ctx: JobContext) -> Vo
     parents = (request.probability, request.before)
     inner = Keeper(ctx, made.synthetic, parents, dict(made.provenance.weights), request.seed)
     keeper = VolumeKeeper(inner, affine, known)
-    mask_id, map_id, table_id = keeper.cut(result, f"-{request.threshold:.2f}")
+    suffix = f"-{request.threshold:.2f}"
+    mask_id, map_id, table_id = keeper.cut(result, suffix)
+    asked = TypeAdapter(VolumeRequest).validate_python(dict(made.provenance.request))
+    source = ctx.open(asked.source)
+    own, _ = _own(inner, source, asked, open_volume(source, asked), result.mask, suffix)
     ctx.progress(1, 1)
     return VolumeThresholdResult(
         mask=mask_id,
@@ -140,6 +148,26 @@ def run_volume_threshold(request: VolumeThresholdRequest, ctx: JobContext) -> Vo
         change_count=len(result.changes),
         topological=result.topological,
         changes=result.changes[:LISTED_CHANGES],
+        own=own,
+    )
+
+
+def _own(
+    keeper: Keeper, source: Path, request: VolumeRequest, given: GivenVolume, mask: np.ndarray, suffix: str = ""
+) -> tuple[str, tuple[str, ...]]:
+    opened = given.opened
+    if opened.source == "nifti" and opened.channels:
+        return "", ()  # one volume of several: its NIfTI is the plain one
+    return keep_own(
+        keeper,
+        source,
+        as_stacked(opened.array),
+        as_stacked(mask),
+        kind=given.input.kind,
+        label=request.label,
+        invert=request.invert,
+        channel=opened.channel,
+        suffix=suffix,
     )
 
 

@@ -382,3 +382,40 @@ def test_an_uploaded_truth_is_measured_against(runtime: Runtime, store: Store):
     again = view_volume(runtime, job.id, None, replace(SimpleRepairs(), closing_radius=3))
     assert again["table"]["columns"][-1]["title"] == "clDice"
     assert runtime.artifacts.view(result.mask).provenance.parents == (source, truth)
+
+
+def test_the_mask_comes_back_as_the_file_it_was_made_from(runtime: Runtime, store: Store, tmp_path: Path):
+    from backend.media.dicom_seg import read_segmentation
+    from tests.backend.media.seg_samples import write_seg
+
+    labels = frame().astype(np.uint16) * 300
+    source = store(labels)
+    _, plain = finished_volume(runtime, refined(runtime, store(frame()), weights=SAME).id)
+    assert plain.own == ""
+    _, result = finished_volume(runtime, refined(runtime, source, weights=SAME, **NO_CLEANING).id)
+    own, affine = voxels(runtime, result.own)
+    assert np.array_equal(own, labels)
+    assert np.allclose(affine, OBLIQUE, atol=1e-5)
+    request = VolumeThresholdRequest(before=result.before, probability=result.probability, threshold=0.4)
+    later = runtime.jobs.wait(runtime.jobs.submit("topology", "threshold_volume", request, actor=LOCAL), timeout=30)
+    assert later.result is not None
+    assert runtime.artifacts.view(later.result["own"]).name == "refined-as-given-0.40.nii.gz"
+
+    solid = frame()[:, :, 5:12]  # a writer of segmentations leaves empty slices out
+    path = write_seg(tmp_path / "seg.dcm", solid.transpose(2, 1, 0)[..., None])
+    origin = Provenance.now(system="uploads", action="accept", synthetic=False)
+    seg = runtime.artifacts.add_file(
+        path,
+        name="seg.dcm",
+        media_type="application/dicom",
+        kind="upload",
+        synthetic=False,
+        provenance=origin,
+        actor=LOCAL,
+        suffix=".dcm",
+    ).id
+    _, result = finished_volume(runtime, refined(runtime, seg, weights=SAME, cubic=False, **NO_CLEANING).id)
+    written = read_segmentation(runtime.artifacts.path(result.own), Limits())
+    assert np.array_equal(written.arrays[0], solid.transpose(2, 1, 0))
+    assert written.geometry.spacing_mm == pytest.approx(read_segmentation(path, Limits()).geometry.spacing_mm)
+    assert voxels(runtime, result.mask)[0].shape == solid.shape
