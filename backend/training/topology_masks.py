@@ -44,7 +44,7 @@ def read_masks(folder: Path, dimensions: int) -> list[np.ndarray]:
 
 
 def open_array(path: Path, limits: Limits) -> np.ndarray:
-    """What a file holds, as it is: a picture [H, W] or [H, W, 3|4], an array, or a NIfTI volume.
+    """What a file holds, as it is: a picture [H, W] or [H, W, 3|4], an array, a NIfTI volume or a stack of slices.
 
     Of an NPZ with several arrays the first that has two or more axes. Raises ``UserError`` for a file that cannot be
     opened.
@@ -59,6 +59,12 @@ def open_array(path: Path, limits: Limits) -> np.ndarray:
 
         arrays = list(read_arrays(path, limits).values())
         return next((array for array in arrays if array.ndim >= 2), arrays[0])
+    if name.endswith((".tif", ".tiff")):
+        from backend.media.tiff_stack import read_stack
+
+        stack = read_stack(path, limits)
+        if stack is not None:
+            return stack
     from backend.media.images import read_image
 
     return read_image(path, limits)

@@ -72,10 +72,11 @@ def result_html(made: Mapping[str, Any]) -> str:
         f"<figure><figcaption>Clean mask | damaged by the simulated segmenter | refined</figcaption>"
         f'<img class="ss-image" src="/api/artifacts/{escape(made["sheet"])}/image" alt="Samples of its work"></figure>'
     )
+    action = "refine" if made["dimensions"] == 2 else "refine_volume"
     use = (
         f'<p><button type="button" class="ss-button" data-use-weights="{name}">Use it in Repair one</button> '
         f"<small>or choose {name} under Weights there, or on the command line: "
-        f"<code>python -m backend generate topology refine weights={name} --input MASK</code></small></p>"
+        f"<code>python -m backend generate topology {action} weights={name} --input MASK</code></small></p>"
     )
     return (
         f'<section class="ss-card ss-training-result">{head}{notes}{use}{_table(made)}'

@@ -214,6 +214,16 @@ def test_volumes_train_a_refiner_of_volumes(runtime: Runtime, upload: Upload) ->
     assert trained(runtime, ids, name="flat", start="topology/solid").state is JobState.DONE
 
 
+def test_a_stack_of_slices_is_a_volume(runtime: Runtime, tmp_path: Path) -> None:
+    import tifffile
+
+    volume = curvilinear.sample("vessels", (24, 28, 32), 1).astype(np.uint8) * 255
+    tifffile.imwrite(tmp_path / "stack.tif", volume, imagej=True, metadata={"axes": "ZYX"})
+    artifact = accept_upload(runtime, tmp_path / "stack.tif", filename="stack.tif", actor=LOCAL).id
+    (fact,) = look_at(runtime, [artifact])
+    assert (fact.problem, fact.shape) == ("", (24, 28, 32))
+
+
 def test_phantoms_are_called_phantoms(runtime: Runtime) -> None:
     ids = tuple(phantom_masks(runtime, "phantom", 3, actor=LOCAL))
     for artifact in ids:
