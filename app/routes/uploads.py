@@ -43,7 +43,8 @@ async def upload(request: Request) -> JSONResponse:
 async def upload_several(request: Request) -> JSONResponse:
     """Take one file, or a ZIP whose files are uploads of their own, ordered by name.
 
-    Answers 201 and ``{"files": […]}``, for each file what ``/api/uploads`` answers or ``{"error": …}``, or 4xx and why.
+    Answers 201 and ``{"files": […]}``, for each file what ``/api/uploads`` answers or ``{"error": …}``, and its name in
+    the archive, which its sender knows and the server forgets; or 4xx and why.
     """
     return await _take(request, _accept_several)
 
@@ -109,12 +110,11 @@ def _accept_several(runtime: Runtime, body: Path, filename: str) -> dict[str, ob
     from backend.media.intake_several import accept_several
 
     arrivals = accept_several(runtime, body, filename=filename, actor=LOCAL)
-    return {
-        "files": [
-            _answer(item.view) if item.view is not None else {"error": item.error.as_dict() if item.error else {}}
-            for item in arrivals
-        ]
-    }
+    files = []
+    for item in arrivals:
+        told = _answer(item.view) if item.view is not None else {"error": item.error.as_dict() if item.error else {}}
+        files.append({**told, "name": item.name})
+    return {"files": files}
 
 
 def _answer(view: ArtifactView) -> dict[str, object]:

@@ -157,8 +157,8 @@ async function sendOne(file, signal) {
     const { what, why, what_to_do } = problem(answer.status, body);
     return [{ name: file.name, file: path, what, why, what_to_do }];
   }
-  return body.files.map((entry, index) => ({
-    name: body.files.length > 1 ? `${file.name}, file ${index + 1}` : file.name,
+  return body.files.map((entry) => ({
+    name: entry.name || file.name,
     file: path,
     ...(entry.error ?? { id: entry.id, summary: `${entry.summary}, ${sizeText(entry.size)}` }),
   }));

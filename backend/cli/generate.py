@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -22,7 +22,7 @@ from backend.identity import COMMAND_LINE
 from backend.jobs.contract import JobState, JobView
 from backend.runtime import Runtime
 
-FIRST_FIELDS = ("source", "input", "image", "mask", "volume", "clip")
+FIRST_FIELDS = ("source", "sources", "input", "image", "mask", "volume", "clip")
 """Request fields that ``--input FILE`` and ``--sample ID`` fill when they name none."""
 
 Show = Callable[[float, float, str], None]
@@ -33,7 +33,12 @@ def generate(
     action: Annotated[str, typer.Argument(help="What it shall do, for example refine.")] = "",
     values: Annotated[list[str] | None, typer.Argument(help="Fields of the request as key=value.")] = None,
     given: Annotated[
-        list[str] | None, typer.Option("--input", help="A file to work on, or field=FILE; de-identified on arrival.")
+        list[str] | None,
+        typer.Option(
+            "--input",
+            help="A file to work on, or field=FILE; de-identified on arrival. Actions on many files take it "
+            "several times, and a folder or ZIP of files.",
+        ),
     ] = None,
     sample: Annotated[
         list[str] | None, typer.Option("--sample", help="A sample to work on instead (see `samples`), or field=ID.")
@@ -50,6 +55,8 @@ def generate(
 
     Example: python -m backend generate topology refine threshold=0.6 --sample phantom-vessels-3
 
+    Example: python -m backend generate topology batch --input masks --input truths=true-masks --out repaired
+
     Example: python -m backend generate --replay ARTIFACT
     """
     if replay:
@@ -62,9 +69,13 @@ def generate(
     chosen = CATALOGUE.action(system, action)
     request = parse(chosen.request, values or [])
     with opened(jobs=True) as runtime:
-        for option, take in ((given or [], _take_file), (sample or [], _take_sample)):
-            for word in option:
+        several = _lists(chosen.request)
+        for option, take, take_all in ((given, _take_file, _take_files), (sample, _take_sample, _take_samples)):
+            for word in option or []:
                 field, what = _field(chosen.request, word)
+                if field in several:
+                    request[field] = [*request.get(field, []), *take_all(runtime, what)]
+                    continue
                 if field in request:
                     raise UserError(f"{field!r} is given twice.", what_to_do="Give it once.")
                 request[field] = take(runtime, what)
@@ -161,6 +172,34 @@ def _field(request: Any, word: str) -> tuple[str, str]:
         if name in names:
             return name, word
     raise UserError("This action takes no file.", what_to_do=f"Its fields are: {', '.join(names)}.")
+
+
+def _lists(request: type) -> set[str]:
+    """Fields that hold the ids of any number of files."""
+    return {name for name, kind in get_type_hints(request).items() if kind == tuple[str, ...]}
+
+
+def _take_files(runtime: Runtime, name: str) -> list[str]:
+    """Every file of a folder or ZIP, or the one file. One that cannot be had stops it: numbers must stay in step."""
+    from backend.media.intake_several import accept_several
+
+    path = Path(name)
+    if not path.exists():
+        raise UserError("The input does not exist.", what_to_do="Check its name.")
+    arrivals = accept_several(runtime, path, filename=path.name, actor=COMMAND_LINE)
+    refused = [arrival for arrival in arrivals if arrival.error is not None]
+    for arrival in refused:
+        # Said here and not in the error, which may be logged: names of files can be names of patients.
+        err().print(f"{arrival.name or path.name}: {arrival.error.what if arrival.error else ''}", markup=False)
+    if refused:
+        raise UserError(
+            f"{len(refused)} of {len(arrivals)} files cannot be taken.", "", "Leave them out, or mend them."
+        )
+    return [arrival.view.id for arrival in arrivals if arrival.view is not None]
+
+
+def _take_samples(runtime: Runtime, name: str) -> list[str]:
+    return [_take_sample(runtime, name)]
 
 
 def _take_file(runtime: Runtime, name: str) -> str:

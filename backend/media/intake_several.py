@@ -22,39 +22,44 @@ if TYPE_CHECKING:
     from backend.runtime import Runtime
 
 MOST_FILES = 1000
+LONGEST_NAME = 200  # characters
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """What became of one file: the stored upload, or why it was refused."""
+    """What became of one file: the stored upload, or why it was refused.
+
+    ``name`` is what the file is called inside its archive or folder, '' for a single file. It goes back to whoever sent
+    the file, and nowhere else.
+    """
 
     view: ArtifactView | None
     error: UserError | None = None
+    name: str = ""
 
 
 def accept_several(runtime: Runtime, source: Path, *, filename: str, actor: Actor) -> tuple[Arrival, ...]:
     """Take in a file, or each file of a ZIP or of a folder, in the natural order of their names.
 
-    The names order the files and tell nothing else; none is kept. Limits hold for the archive as a whole (bytes, ratio,
-    number of files, no links, no password) and for every file in it. An archive within an archive is refused. Raises
-    ``UserError`` where nothing can be taken out of it at all.
+    The names order the files and tell nothing else; none is stored or logged. Limits hold for the archive as a whole
+    (bytes, ratio, number of files, no links, no password) and for every file in it. An archive within an archive is
+    refused. Raises ``UserError`` where nothing can be taken out of it at all.
     """
     from backend.media.archive import unpack
     from backend.media.intake import accept_upload
 
     limits = Limits.from_settings(runtime.settings)
     if source.is_dir():
-        paths = sorted(
-            (path for path in source.rglob("*") if _usual(path, source)), key=lambda path: natural(str(path))
-        )
-        return _each(runtime, paths, actor)
+        paths = [path for path in source.rglob("*") if _usual(path, source)]
+        paths.sort(key=lambda path: natural(str(path)))
+        return _each(runtime, paths, [path.name for path in paths], actor)
     limits.check_file(source)
     if sniff(source).kind != "archive":
         return (Arrival(accept_upload(runtime, source, filename=filename, actor=actor)),)
     with runtime.scratch.workdir() as folder:
         found = unpack(source, folder, limits)
         found.sort(key=lambda item: natural(item.name))
-        return _each(runtime, [item.path for item in found], actor)
+        return _each(runtime, [item.path for item in found], [_last(item.name) for item in found], actor)
 
 
 def natural(name: str) -> tuple[tuple[int, int | str], ...]:
@@ -69,7 +74,12 @@ def _usual(path: Path, root: Path) -> bool:
     return path.is_file() and not path.is_symlink() and not any(part.startswith(".") for part in inside)
 
 
-def _each(runtime: Runtime, paths: Sequence[Path], actor: Actor) -> tuple[Arrival, ...]:
+def _last(name: str) -> str:
+    """The last part of a path in an archive, short enough for a line."""
+    return name.replace("\\", "/").rsplit("/", 1)[-1][:LONGEST_NAME]
+
+
+def _each(runtime: Runtime, paths: Sequence[Path], names: Sequence[str], actor: Actor) -> tuple[Arrival, ...]:
     from backend.media.intake import accept_upload
 
     if not paths:
@@ -81,13 +91,13 @@ def _each(runtime: Runtime, paths: Sequence[Path], actor: Actor) -> tuple[Arriva
             "Split it into several parts.",
         )
     arrivals = []
-    for path in paths:
+    for path, name in zip(paths, names, strict=True):
         try:
             if path.stat().st_size and sniff(path).kind == "archive":
                 raise UserError(
                     "This archive holds another archive.", "Only one layer is unpacked.", "Pack the files themselves."
                 )
-            arrivals.append(Arrival(accept_upload(runtime, path, filename="", actor=actor)))
+            arrivals.append(Arrival(accept_upload(runtime, path, filename="", actor=actor), name=name))
         except UserError as error:
-            arrivals.append(Arrival(None, error))
+            arrivals.append(Arrival(None, error, name))
     return tuple(arrivals)

@@ -7,10 +7,12 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -184,6 +186,27 @@ def test_generate_on_a_sample_and_replay(tiny: str) -> None:
         path.write_bytes(data)
     text = run("generate", "--replay", made["mask"], status=1)
     assert text.count("Its bytes differ.") == 1
+
+
+def test_generate_takes_a_folder_a_zip_and_single_files_for_a_batch(tiny: str, mask: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "masks"
+    folder.mkdir()
+    for number in (10, 2):
+        shutil.copy(mask, folder / f"Zyxwillow{number}.png")
+    with zipfile.ZipFile(tmp_path / "more.zip", "w") as archive:
+        archive.write(mask, "inside/a.png")
+    inputs = ("--input", str(folder), "--input", str(tmp_path / "more.zip"), "--input", f"truths={folder}")
+    words = ("generate", "topology", "batch", f"weights={tiny}", *inputs, "--input", f"truths={mask}", "--json")
+    out = tmp_path / "out"
+    made = json.loads(run(*words, "--out", str(out)))
+    assert [row["number"] for row in made["result"]["rows"]] == [1, 2, 3]
+    assert made["result"]["means"][0]["name"] == "dice"
+    assert (out / "repaired-masks.zip").is_file()
+    assert "Zyxwillow" not in run("artifacts", "list", "--kind", "upload", "--json")
+    (folder / "notes.txt").write_text("no mask")
+    told = complaint("generate", "topology", "batch", "--input", str(folder))
+    assert "1 of 3 files cannot be taken." in told
+    assert "notes.txt: This kind of file is not known here." in told
 
 
 def test_what_generate_refuses(tiny: str, mask: Path, tmp_path: Path) -> None:

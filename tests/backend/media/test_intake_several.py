@@ -52,6 +52,7 @@ def test_files_of_an_archive_come_in_the_natural_order_of_their_names(runtime: R
     for item in arrivals:
         assert item.view.name == "upload.png"
         assert "Doe" not in str(item.view)
+        assert item.name.startswith("mask")
 
 
 def test_one_bad_file_says_why_and_the_others_come_in(runtime: Runtime, tmp_path: Path) -> None:
@@ -61,6 +62,7 @@ def test_one_bad_file_says_why_and_the_others_come_in(runtime: Runtime, tmp_path
     arrivals = take(runtime, packed(tmp_path / "a.zip", files))
     told = [item.error.what if item.error else "" for item in arrivals]
     assert told == ["", "This kind of file is not known here.", "This archive holds another archive.", ""]
+    assert [item.name for item in arrivals] == ["1.png", "2.txt", "3.zip", "4.png"]
 
 
 def test_a_single_file_is_taken_as_itself(runtime: Runtime, tmp_path: Path) -> None:
