@@ -201,6 +201,7 @@ def test_a_scan_of_ones_own_with_long_voxels_is_divided(tab: Page, tmp_path: Pat
     expect(tab.get_by_text("binary mask, 40 × 40 × 24 voxels of 0.5 × 0.5 × 1.5 mm.")).to_be_visible(timeout=LONG_MS)
     tab.get_by_role("button", name="Options").click()
     expect(tab.get_by_label("Divide long voxels for the network")).to_be_checked()
+    expect(tab.get_by_label("Then remove pieces below")).to_have_value("20")
     tab.get_by_role("button", name="Repair", exact=True).click()
     expect(tab.locator("ss-topology-volume .tr-note")).to_contain_text(
         "were divided into 0.5 × 0.5 × 0.5 mm", timeout=LONG_MS

@@ -11,8 +11,8 @@ import gradio as gr
 
 from backend.errors import UserError
 from backend.services.topology.classes import EACH_LABEL, EACH_TITLE
-from backend.services.topology.requests import DEFAULT_WEIGHTS, EVERY_LABEL
-from backend.services.topology.volume import VOLUME_WEIGHTS
+from backend.services.topology.requests import DEFAULT_WEIGHTS, EVERY_LABEL, FILL_BELOW, REMOVE_BELOW
+from backend.services.topology.volume import VOLUME_FILL_BELOW, VOLUME_REMOVE_BELOW, VOLUME_WEIGHTS
 
 if TYPE_CHECKING:
     from app.components.shell import Shell
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 NOTHING_CHOSEN = '<p class="ss-empty">Nothing is chosen yet: click a sample, or drop a file.</p>'
 KINDS = {"binary": "binary mask", "probability": "probability map", "labels": "label map"}
 DEFAULTS = {2: DEFAULT_WEIGHTS, 3: VOLUME_WEIGHTS}
+CLEANING = {2: (REMOVE_BELOW, FILL_BELOW), 3: (VOLUME_REMOVE_BELOW, VOLUME_FILL_BELOW)}
 ONE_MAP = ""  # in the choice of labels: the one that the choice of maps names
 MANY_LABELS = 200  # in the menu; a label map with more is no label map of structures
 
@@ -43,13 +44,17 @@ class Looked:
         stems = {name.partition("/")[0] if "/" in name else name.partition(" ")[0] for name in self.channels}
         return len(self.channels) > 1 and len(stems) == 1 and all("/" in name or " " in name for name in self.channels)
 
-    def updates(self, runtime: Runtime, weights: str) -> tuple[Any, ...]:
-        """Values for the line, label, map, weights, cubic voxels, dimensions and button, in that order."""
+    def updates(self, runtime: Runtime, weights: str, cleaning: tuple[Any, Any]) -> tuple[Any, ...]:
+        """Values for the line, label, map, weights, cubic voxels, dimensions, button and the two sizes of the cleaning.
+
+        ``weights`` and ``cleaning`` are what is set now; what a person chose stays where it fits.
+        """
         nothing = gr.update(choices=[], value=None, visible=False)
         if self.contents is None:
             # A map that cannot be read may stand beside one that can: the choice stays.
             maps = nothing if self.html == NOTHING_CHOSEN else gr.update()
-            return self.html, nothing, maps, gr.update(), gr.update(visible=False), "", gr.update(interactive=False)
+            off = gr.update(interactive=False)
+            return self.html, nothing, maps, gr.update(), gr.update(visible=False), "", off, *cleaning
         labels = nothing
         found = self.contents.labels
         if self.contents.kind == "labels" and len(found) > 1:
@@ -70,6 +75,7 @@ class Looked:
             gr.update(visible=self.uneven),
             str(self.dimensions),
             gr.update(interactive=True),
+            *(CLEANING[self.dimensions] if cleaning in CLEANING.values() else cleaning),
         )
 
 

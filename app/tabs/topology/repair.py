@@ -133,17 +133,22 @@ def build(runtime: Runtime, shell: Shell) -> None:
     card = shell.provenance()
     html(MEANING)
 
-    described = [contents, label, channel, weights, cubic, dimensions, run]
+    described = [contents, label, channel, weights, cubic, dimensions, run, remove_below, fill_below]
 
-    def describe(artifact: str, how: str, map_name: str | None, chosen: str) -> tuple[Any, ...]:
-        return look(runtime, shell, artifact, how, map_name or "").updates(runtime, chosen)
+    def describe(
+        artifact: str, how: str, map_name: str | None, chosen: str, piece: float | None, hole: float | None
+    ) -> tuple[Any, ...]:
+        return look(runtime, shell, artifact, how, map_name or "").updates(runtime, chosen, (piece, hole))
 
     shown = [result, downloads.html, kept.html, card.html]
     shell.on(sample.change, lambda chosen: _open_sample(runtime, chosen), [sample], [source])
     # The sample is forgotten, so that a click on the same one later counts as a choice again.
     shell.on(uploaded.change, lambda new: (new, "") if new else (gr.skip(), gr.skip()), [uploaded], [source, sample])
     chosen = shell.on(
-        source.change, lambda new, how, name: describe(new, how, "", name), [source, reading, weights], described
+        source.change,
+        lambda new, how, *current: describe(new, how, "", *current),
+        [source, reading, weights, remove_below, fill_below],
+        described,
     )
     shell.on(chosen.then, lambda: ("", "", "", ""), None, shown)
     # A true mask belongs to the segmentation it was given for, and to no other.
@@ -153,8 +158,9 @@ def build(runtime: Runtime, shell: Shell) -> None:
         [source, before],
         [before, emptied],
     )
-    shell.on(reading.input, describe, [source, reading, channel, weights], described)
-    shell.on(channel.input, describe, [source, reading, channel, weights], described)
+    current = [source, reading, channel, weights, remove_below, fill_below]
+    shell.on(reading.input, describe, current, described)
+    shell.on(channel.input, describe, current, described)
 
     def request(*values: Any) -> RefineRequest | VolumeRequest | ClassesRequest:
         artifact, how, chosen, map_name, solid, cubes, cut, name, inverted, piece, hole, share, true = values

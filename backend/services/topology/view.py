@@ -147,6 +147,8 @@ def summary(found: Cut, result: RefineResult) -> list[str]:
         f"{count(found.topological, 'place')} changed the topology, {len(found.changes) - found.topological:,} only "
         f"thickened or thinned it: {share:.2%} of the pixels, Dice with the input {found.dice:.3f}.",
     ]
+    if not after.b0:
+        lines.append("Nothing is left of it: lower the threshold, or the size below which pieces are removed.")
     if result.truth is not None:
         lines.append(
             f"The true mask of this sample has {count(result.truth.b0, 'piece')} and "

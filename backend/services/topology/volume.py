@@ -10,10 +10,17 @@ from dataclasses import dataclass, field
 
 from backend.jobs.contract import Action, JobContext
 from backend.services.topology.input import Kind, Reading
-from backend.services.topology.requests import FILL_BELOW, FILL_SHARE, REMOVE_BELOW, Betti, ComparisonRow, SimpleRepairs
+from backend.services.topology.requests import FILL_SHARE, Betti, ComparisonRow, SimpleRepairs
 
 VOLUME_CONNECTIVITY = "foreground 26-connected, background 6-connected"
 VOLUME_WEIGHTS = "topology/refiner3d"
+VOLUME_REMOVE_BELOW = 20  # voxels: at 1 mm a lesion of 3 mm across still stays
+VOLUME_FILL_BELOW = 20  # voxels
+
+
+def volume_repairs() -> SimpleRepairs:
+    """The repairs without a network as they are set for a volume at first."""
+    return SimpleRepairs(remove_below=VOLUME_REMOVE_BELOW, fill_below=VOLUME_FILL_BELOW)
 
 
 @dataclass(frozen=True)
@@ -35,10 +42,10 @@ class VolumeRequest:
     input_threshold: float = 0.5
     threshold: float = 0.5
     weights: str = VOLUME_WEIGHTS
-    remove_below: int = REMOVE_BELOW
-    fill_below: int = FILL_BELOW
+    remove_below: int = VOLUME_REMOVE_BELOW
+    fill_below: int = VOLUME_FILL_BELOW
     fill_share: float = FILL_SHARE
-    compare: SimpleRepairs = field(default_factory=SimpleRepairs)
+    compare: SimpleRepairs = field(default_factory=volume_repairs)
     seed: int = 0
 
 
@@ -52,8 +59,8 @@ class VolumeThresholdRequest:
     before: str
     probability: str
     threshold: float
-    remove_below: int = REMOVE_BELOW
-    fill_below: int = FILL_BELOW
+    remove_below: int = VOLUME_REMOVE_BELOW
+    fill_below: int = VOLUME_FILL_BELOW
     fill_share: float = FILL_SHARE
     seed: int = 0
 

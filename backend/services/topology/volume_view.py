@@ -34,7 +34,7 @@ from backend.services.topology.table import (
 )
 from backend.services.topology.volume import VOLUME_CONNECTIVITY, VolumeRequest, VolumeResult
 from backend.services.topology.volume_cut import VolumeCut, cut_volume, read_volume_pair
-from backend.services.topology.volume_grid import box_around
+from backend.services.topology.volume_grid import box_around, divisions
 from backend.services.topology.volume_read import OpenedVolume, read_volume
 from backend.services.topology.volume_run import GivenVolume, cleaning, compare_in_box, open_volume, true_volume
 
@@ -175,6 +175,8 @@ def summary(found: VolumeCut, result: VolumeResult) -> list[str]:
         f"thickened or thinned it: {count(found.changed, 'voxel')}{_millilitres(found.changed, result)} differ, "
         f"Dice with the input {found.dice:.3f}.",
     ]
+    if not after.b0:
+        lines.append("Nothing is left of it: lower the threshold, or the size below which pieces are removed.")
     if result.truth is not None:
         lines.append(
             f"The true mask has {count(result.truth.b0, 'piece')}, {count(result.truth.b1, 'loop')} and "
@@ -194,12 +196,13 @@ def seconds_per_megavoxel(runtime: Runtime) -> float | None:
 
 
 def box_megavoxels(opened: OpenedVolume) -> float:
-    """How much of a volume the network will look at, in 10⁶ voxels: the box around all that is not background."""
+    """How much the network will look at, in 10⁶ voxels: the box around all that is not background, divided as it is."""
     array = opened.array
     if array.min() == array.max():
         return array.size / 1e6
     box = box_around(array > array.min() + 0.02 * (float(array.max()) - float(array.min())))
-    return float(np.prod([side.stop - side.start for side in box])) / 1e6
+    shape = [side.stop - side.start for side in box]
+    return float(np.prod(shape) * np.prod(divisions(opened.spacing_mm, tuple(shape)))) / 1e6
 
 
 def _comparison(
