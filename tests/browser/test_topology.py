@@ -69,6 +69,8 @@ def choose_sample(tab: Page, sample_id: str) -> None:
 def repair(tab: Page) -> None:
     tab.get_by_role("button", name="Repair", exact=True).click()
     tab.locator("ss-topology .tr-table table").wait_for(timeout=LONG_MS)
+    # What comes after the viewer may still make the page narrower by a scroll bar.
+    expect(tab.locator(".ss-provenance")).to_contain_text("topology", timeout=LONG_MS)
 
 
 def scale(tab: Page) -> float:
@@ -112,7 +114,8 @@ def test_a_change_can_be_gone_to_switched_off_and_its_kind_hidden(tab: Page, sho
     viewer.locator(".tr-after").press("c")
     assert painted(tab) == 0
     viewer.get_by_role("button", name="Show changes (C)").click()
-    assert painted(tab) == coloured
+    # A canvas that was read goes on being drawn without the graphics card, which rounds the rings otherwise.
+    assert painted(tab) == pytest.approx(coloured, rel=0.05)
     viewer.locator(".tr-after").press("0")
     assert scale(tab) == pytest.approx(whole)
     kind = viewer.locator(".tr-legend label").first.inner_text().partition(" (")[0].strip()
