@@ -125,7 +125,7 @@ def train(
         crop=192 if request.dimensions == 2 else 48,
         batch=8 if request.dimensions == 2 else 3,
         # Phantoms stand for structures of any calibre; a person's own masks have theirs.
-        zoom=(0.4, 1.4) if own else (0.35, 1.5),
+        zoom=(0.4, 1.4) if own else (0.45, 1.5),
         perturbation=perturbation,
     )
     checkpoint = request.out / CHECKPOINT
@@ -180,8 +180,7 @@ def train(
     )
 
 
-WIDTHS: dict[int, tuple[int, ...]] = {2: (32, 64, 96, 128), 3: (16, 32, 64)}
-FOLDS = {2: 4, 3: 2}
+WIDTHS: dict[int, tuple[int, ...]] = {2: (16, 32, 48, 64), 3: (16, 32, 64)}
 CHECKPOINT, SAMPLES = "checkpoint.pt", "samples.png"
 
 
@@ -223,8 +222,8 @@ def _masks(
     masks = []
     for index in range(request.phantoms):
         mask = curvilinear.sample(kinds[index % len(kinds)], (side,) * request.dimensions, index)
-        # A fifth keep their drawn edges, the others get edges as uneven as real masks have.
-        masks.append(mask if index // len(kinds) % 5 == 0 else curvilinear.weathered(mask, index))
+        # Half keep their drawn edges, half get edges as uneven as real masks have.
+        masks.append(curvilinear.weathered(mask, index) if index // len(kinds) % 2 else mask)
         if progress and index % 10 == 0:
             progress(0.0, f"drawing phantom {index + 1} of {request.phantoms}")
     return masks, validation_set(request.dimensions)
@@ -244,7 +243,7 @@ def _first(request: TrainRequest) -> tuple[Refiner, str]:
     from models.topology.refiner import Refiner
 
     if not request.start:
-        return Refiner(request.dimensions, WIDTHS[request.dimensions], FOLDS[request.dimensions]), ""
+        return Refiner(request.dimensions, WIDTHS[request.dimensions]), ""
     from safetensors.torch import load
 
     from backend.settings import get_settings
@@ -273,7 +272,6 @@ def _described(request: TrainRequest, masks: list[np.ndarray], start_sha256: str
         "dimensions": request.dimensions,
         "recipe": request.recipe,
         "widths": list(WIDTHS[request.dimensions]),
-        "fold": FOLDS[request.dimensions],
     }
     # Left out where they are not used, so that checkpoints from before there was such a choice stay good.
     if start_sha256:

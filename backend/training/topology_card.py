@@ -87,7 +87,7 @@ def card(
         f"{count} {request.source or given}."
         if own
         else f"{count} curvilinear phantoms drawn by `models/phantoms/curvilinear.py` ({KINDS[request.dimensions]}), "
-        "four fifths of\nthem with uneven edges. No image and no mask of any patient."
+        "half of\nthem with uneven edges. No image and no mask of any patient."
         + (LOOKED_AT if request.dimensions == 2 else "")
     )
     licence = "As the masks it was trained on." if own else "Same as the code; phantoms carry no other licence."

@@ -49,7 +49,7 @@ class PerturbationConfig:
     box: float = 0.1
     orders: tuple[int, int] = (4, 12)
     strength: tuple[float, float] = (0.1, 1.2)
-    soft_share: float = 0.35
+    soft_share: float = 0.45
     patches: float = 0.6
 
 
@@ -155,7 +155,10 @@ def clustered(mask: np.ndarray, rng: np.random.Generator, config: PerturbationCo
         changed = np.where(where & (field < 0), changed + 6 * width * field, changed)
     moved = (changed - distance).astype(np.float32)
     if rng.random() < config.soft_share:
-        return special.expit(changed / rng.uniform(0.3, 1.5)), moved
+        # A segmenter is unsure at edges, sure elsewhere only up to a point, and grainy all over.
+        steep = rng.uniform(2.0, 6.0) * np.tanh(changed / max(0.7, width * rng.uniform(0.2, 1.0)))
+        grain = rng.uniform(0.0, 1.5) * smooth_field(mask.shape, rng.uniform(0.8, 2.0), rng)
+        return special.expit(steep + grain), moved
     return (changed > 0).astype(np.float32), moved
 
 

@@ -15,7 +15,6 @@ import cv2
 import numpy as np
 import torch
 
-from backend.training.topology import FOLDS as REFINER_FOLDS
 from backend.training.topology import WIDTHS
 from models.metrics.matching import betti_matching_error
 from models.topology.fit import FitConfig, fit
@@ -101,7 +100,7 @@ def refined(model: Refiner, training: Sequence[Pair]) -> Repair:
 def fitted(truths: Sequence[np.ndarray], recipe: str, minutes: float, seed: int, start: Refiner | None) -> Refiner:
     """A refiner trained for ``minutes`` on clean (H, W) masks; it starts from ``start`` or from chance."""
     torch.manual_seed(seed)
-    model = Refiner(**start.arguments) if start is not None else Refiner(2, WIDTHS[2], REFINER_FOLDS[2])
+    model = Refiner(**start.arguments) if start is not None else Refiner(2, WIDTHS[2])
     rate = FitConfig().learning_rate
     if start is not None:
         model.load_state_dict(start.state_dict())

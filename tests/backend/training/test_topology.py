@@ -157,7 +157,7 @@ def test_training_writes_weights_their_hash_and_a_card(tmp_path: Path, folder: P
     digest = hashlib.sha256((out / "model.safetensors").read_bytes()).hexdigest()
     config = json.loads((out / "config.json").read_text())
     assert config["sha256"] == report.sha256 == digest
-    assert config["arguments"] == {"dimensions": 2, "widths": [8, 16], "fold": 4, "groups": 8}
+    assert config["arguments"] == {"dimensions": 2, "widths": [8, 16], "fold": 2, "groups": 8}
 
     card = (out / "CARD.md").read_text()
     assert card_gaps(card) == []
