@@ -93,10 +93,10 @@ for _system in (
         title="Topology",
         paper="Universal Topology Refinement with Polynomial Feature Synthesis (arXiv 2409.09796)",
         summary="Repair breaks, holes, bridges and islands in a segmentation and show every change.",
-        state="first part",
+        state="working",
         service="backend.services.topology",
         tab="app.tabs.topology",
-        weights=("topology/refiner2d",),
+        weights=("topology/refiner2d", "topology/refiner3d"),
         benchmark="tests.benchmarks.topology",
     ),
     System(

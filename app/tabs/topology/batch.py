@@ -16,6 +16,7 @@ from backend.jobs.contract import JobState, JobView
 from backend.samples import accept_sample, samples
 from backend.services.topology.batch import BatchRequest, CollectRequest, Problem
 from backend.services.topology.requests import FILL_BELOW, FILL_SHARE, REMOVE_BELOW
+from backend.services.topology.volume import VOLUME_FILL_BELOW, VOLUME_REMOVE_BELOW
 
 if TYPE_CHECKING:
     from app.components.shell import Shell
@@ -84,20 +85,10 @@ def build(runtime: Runtime, shell: Shell) -> None:
                 weights = gr.Dropdown(flat, value=flat[0], label="Weights for pictures")
                 volume_weights = gr.Dropdown(solid, value=solid[0], label="Weights for volumes")
             with gr.Row():
-                remove_below = gr.Number(
-                    REMOVE_BELOW,
-                    label="Then remove pieces below",
-                    minimum=0,
-                    precision=0,
-                    info="Pixels or voxels; 0 keeps all",
-                )
-                fill_below = gr.Number(
-                    FILL_BELOW,
-                    label="Then fill holes below",
-                    minimum=0,
-                    precision=0,
-                    info="Pixels or voxels; 0 fills none",
-                )
+                remove_below = _size(REMOVE_BELOW, "Then remove pieces below, px")
+                fill_below = _size(FILL_BELOW, "Then fill holes below, px")
+                volume_remove_below = _size(VOLUME_REMOVE_BELOW, "In volumes, pieces below, voxels")
+                volume_fill_below = _size(VOLUME_FILL_BELOW, "In volumes, cavities below, voxels")
                 fill_share = gr.Number(
                     FILL_SHARE, label="Then fill holes below, × median hole", minimum=0, step=0.05, info="0 fills none"
                 )
@@ -121,7 +112,7 @@ def build(runtime: Runtime, shell: Shell) -> None:
     shell.on(truths.change, lambda true, value: _line(runtime, value, true), [truths, chosen], [line, run])
 
     def request(*values: Any) -> BatchRequest:
-        files, true, how, cut, after, labels, inverted, name, volume_name, piece, hole, share = values
+        files, true, how, cut, after, labels, inverted, name, volume_name, piece, hole, voxels, cavity, share = values
         sources, refused, paired = _paired(files, true)
         return BatchRequest(
             sources=sources,
@@ -136,11 +127,13 @@ def build(runtime: Runtime, shell: Shell) -> None:
             volume_weights=volume_name,
             remove_below=int(piece or 0),
             fill_below=int(hole or 0),
+            volume_remove_below=int(voxels or 0),
+            volume_fill_below=int(cavity or 0),
             fill_share=float(share or 0),
         )
 
     options = [reading, input_threshold, threshold, each, invert, weights, volume_weights]
-    cleaning = [remove_below, fill_below, fill_share]
+    cleaning = [remove_below, fill_below, volume_remove_below, volume_fill_below, fill_share]
     job.submit(run.click, "batch", request, [chosen, truths, *options, *cleaning])
     shell.on(
         run.click,
@@ -172,11 +165,16 @@ def build(runtime: Runtime, shell: Shell) -> None:
     shell.shortcuts("Topology, many files", KEYS)
 
 
+def _size(value: int, label: str) -> gr.Number:
+    """A count of pixels or voxels, 0 to switch the cleaning off."""
+    return gr.Number(value, label=label, minimum=0, precision=0, info="0 switches it off")
+
+
 def _samples(runtime: Runtime) -> str:
     """The hidden box's value for a handful of mask samples whose truth is known."""
     import json
 
-    found = [item for item in samples("mask", runtime.settings) if item.available][:TRIED]
+    found = [item for item in samples("mask", runtime.settings) if item.available and not item.derived][:TRIED]
     if not found:
         raise UserError("No sample is installed.", "", "Drop masks of your own.")
     return json.dumps([{"id": accept_sample(runtime, item.id, actor=LOCAL).id} for item in found])

@@ -19,7 +19,7 @@ from backend.services.topology.requests import (
     Betti,
     TruthErrors,
 )
-from backend.services.topology.volume import VOLUME_WEIGHTS
+from backend.services.topology.volume import VOLUME_FILL_BELOW, VOLUME_REMOVE_BELOW, VOLUME_WEIGHTS
 
 MOST_FILES = 1000
 
@@ -41,7 +41,7 @@ class BatchRequest:
     ``sources`` are artifact ids of uploads, pictures and volumes mixed; ``truths`` is empty or holds for each source
     the id of its true mask or '', for measuring only. ``refused`` are files that were turned away on arrival: they keep
     their numbers, the sources take the others in order. ``each_label`` refines every label of a label map by itself;
-    without it all labels are one foreground. The rest is as for single files.
+    without it all labels are one foreground. The rest is as for single files; ``volume_…`` holds for volumes.
     """
 
     sources: tuple[str, ...]
@@ -58,6 +58,8 @@ class BatchRequest:
     volume_weights: str = VOLUME_WEIGHTS
     remove_below: int = REMOVE_BELOW
     fill_below: int = FILL_BELOW
+    volume_remove_below: int = VOLUME_REMOVE_BELOW
+    volume_fill_below: int = VOLUME_FILL_BELOW
     fill_share: float = FILL_SHARE
     seed: int = 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,7 +153,7 @@ def _volume(path: Path, truth: Truth, request: BatchRequest, load: Load, report:
         return refine(load(3), inner, callback=windows, preview=drawn.append)
 
     levels = quantise_levels(refined_in_box(probability, given.box, given.parts, run))
-    clean = (request.remove_below, request.fill_below, request.fill_share)
+    clean = (request.volume_remove_below, request.volume_fill_below, request.fill_share)
     found = cut_volume(before, levels, request.threshold, clean, given.affine)
     report(1, "Measuring", None)
     form = output_format(path, 3)
@@ -189,6 +189,8 @@ def _volume(path: Path, truth: Truth, request: BatchRequest, load: Load, report:
 def _label_map(path: Path, truth: Truth, request: BatchRequest, load: Load, report: Report, limits: Limits) -> Done:
     given = open_classes(path, limits, mend_frame=request.mend_frame)
     model = load(given.labels.ndim)
+    if given.labels.ndim == 3:
+        request = replace(request, remove_below=request.volume_remove_below, fill_below=request.volume_fill_below)
     made = combine(given, model, request, lambda done, total, note: report(done / total, note, None))
     true = true_classes(truth, given, limits)
     index = most_changed_slice(given.labels, made.labels)
