@@ -68,19 +68,23 @@ class Watch:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[playwright.Browser]:
-    """One Chromium for all tests."""
+def launch() -> Iterator[Callable[..., playwright.Browser]]:
+    """Opens a Chromium with further arguments; closed when the tests are over."""
     program = find_chromium()
     if program is None:
         pytest.skip("no Chromium is installed")
-    # Volumes are drawn by WebGL, which a machine without a graphics card has in software only.
-    arguments = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
     # Chromium's sandbox cannot be set up by root.
-    arguments += ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+    always = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
     with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=program, args=arguments)
-        yield opened
-        opened.close()
+        yield lambda *arguments: started.chromium.launch(executable_path=program, args=[*always, *arguments])
+
+
+@pytest.fixture(scope="session")
+def browser(launch: Callable[..., playwright.Browser]) -> Iterator[playwright.Browser]:
+    """One Chromium for all tests but those of volumes."""
+    opened = launch()
+    yield opened
+    opened.close()
 
 
 @pytest.fixture(scope="module")

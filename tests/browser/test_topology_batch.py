@@ -166,9 +166,7 @@ def test_too_few_truths_and_an_empty_zip_are_told_before_anything_runs(
     part.get_by_role("button", name="Choose others").click()
     choose(part, [lattice(tmp_path / "a.png", 96), lattice(tmp_path / "b.png", 96)])
     choose(part, [lattice(tmp_path / "t.png", 96)], "Their true masks, if there are any")
-    expect(part.get_by_text("There is 1 true mask for 2 files: give as many, or none.")).to_be_visible(
-        timeout=LONG_MS
-    )
+    expect(part.get_by_text("There is 1 true mask for 2 files: give as many, or none.")).to_be_visible(timeout=LONG_MS)
 
 
 def test_samples_are_chosen_in_one_click(part: Page) -> None:

@@ -11,7 +11,7 @@ import nibabel
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from backend.weights import SHIPPED
 from tests.backend.services.topology.small_refiner import write_small_refiner
@@ -28,6 +28,14 @@ NO_WEBGL = """
         return kind === "webgl2" ? null : real.call(this, kind, ...rest);
     };
 """
+
+
+@pytest.fixture(scope="module")
+def browser(launch: Callable[..., Browser]) -> Iterator[Browser]:
+    """A Chromium that draws WebGL, which a machine without a graphics card has in software only."""
+    opened = launch("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+    yield opened
+    opened.close()
 
 
 @pytest.fixture(scope="module")

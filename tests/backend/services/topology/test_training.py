@@ -49,7 +49,6 @@ Upload = Callable[..., str]
 def _small_networks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setitem(recipe.WIDTHS, 2, (8, 16))
     monkeypatch.setitem(recipe.WIDTHS, 3, (8,))
-    monkeypatch.setitem(recipe.FOLDS, 2, 2)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
