@@ -122,10 +122,9 @@ def train(
     model.to(request.device)
     request.out.mkdir(parents=True, exist_ok=True)
     config = FitConfig(
-        crop=192 if request.dimensions == 2 else 48,
-        batch=8 if request.dimensions == 2 else 3,
-        # Phantoms stand for structures of any calibre; a person's own masks have theirs.
-        zoom=(0.4, 1.4) if own else (0.45, 1.5),
+        crop=192 if request.dimensions == 2 else 64,
+        batch=8 if request.dimensions == 2 else 2,
+        zoom=ZOOM_OWN if own else ZOOM_PHANTOMS[request.dimensions],
         perturbation=perturbation,
     )
     checkpoint = request.out / CHECKPOINT
@@ -180,7 +179,11 @@ def train(
     )
 
 
-WIDTHS: dict[int, tuple[int, ...]] = {2: (16, 32, 48, 64), 3: (16, 32, 64)}
+WIDTHS: dict[int, tuple[int, ...]] = {2: (16, 32, 64, 96, 128), 3: (16, 32, 64, 96)}
+ZOOM_OWN = (0.4, 1.4)
+# Phantoms stand for structures of any calibre; a person's own masks have theirs. Tubes in a volume are a few elements
+# wide: shrunk, they break, and a truth in pieces teaches that pieces are right.
+ZOOM_PHANTOMS = {2: (0.45, 2.0), 3: (0.85, 2.0)}
 CHECKPOINT, SAMPLES = "checkpoint.pt", "samples.png"
 
 

@@ -23,12 +23,16 @@ from models.topology.refiner import Refiner
 class FitConfig:
     """Training settings. ``crop``: side in pixels; ``zoom``: range of the scale augmentation (log-uniform).
 
+    ``cut_out``: share of crops that keep only what lies in a random disc, as a field of view or a lone object would
+    leave it: without them a network has never seen empty surroundings.
+
     ``steps`` is the length that the cosine schedule is laid out for; a time limit stretches or shrinks it as it goes.
     """
 
     crop: int = 192
     batch: int = 8
     zoom: tuple[float, float] = (0.7, 1.4)
+    cut_out: float = 0.1
     learning_rate: float = 2e-3
     warm_up: float = 0.03
     weight_decay: float = 1e-4
@@ -151,6 +155,8 @@ def make_batch(
         low, high = config.zoom
         low = min(max(low, least[index] if least else 0.0), max(low, 1.0), high)
         mask = random_crop(masks[index], side, rng, (low, high))
+        if rng.random() < config.cut_out:
+            mask = mask & disc(mask.shape, rng)
         clean.append(mask)
         damaged.append(perturb(mask, rng, config.perturbation).soft)
     shape = (config.batch, 1) + (side,) * dimensions
@@ -158,6 +164,14 @@ def make_batch(
         torch.from_numpy(np.stack(damaged).reshape(shape)),
         torch.from_numpy(np.stack(clean).astype(np.float32).reshape(shape)),
     )
+
+
+def disc(shape: Sequence[int], rng: np.random.Generator) -> np.ndarray:
+    """A random disc (ball in 3D), bool of ``shape``: centre anywhere, radius .2 to .8 of the shortest side."""
+    centre = [rng.uniform(0, side) for side in shape]
+    squares = sum((axis - c) ** 2 for axis, c in zip(np.ogrid[tuple(slice(n) for n in shape)], centre, strict=True))
+    inside: np.ndarray = squares < (rng.uniform(0.2, 0.8) * min(shape)) ** 2
+    return inside
 
 
 def least_zoom(mask: np.ndarray, thinnest: float = 3.5) -> float:

@@ -12,7 +12,17 @@ import torch
 from scipy import ndimage
 
 from models.phantoms import curvilinear
-from models.topology.fit import FitConfig, FitState, config_values, fit, least_zoom, loss_of, make_batch, random_crop
+from models.topology.fit import (
+    FitConfig,
+    FitState,
+    config_values,
+    disc,
+    fit,
+    least_zoom,
+    loss_of,
+    make_batch,
+    random_crop,
+)
 from models.topology.refiner import Refiner
 from tests.models.topology.networks import tiny
 
@@ -34,11 +44,11 @@ def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 
 def test_the_loss_falls(masks: list[np.ndarray]) -> None:
     # On damage that training did not draw: the untrained refiner, which changes nothing, sets the mark.
-    damaged, clean = make_batch(masks, 2, 4, np.random.default_rng(99), FitConfig(crop=32, batch=32))
+    damaged, clean = make_batch(masks, 2, 4, np.random.default_rng(99), FitConfig(crop=32, batch=32, cut_out=0))
     model = tiny()
     with torch.inference_mode():
         before = loss_of(model(damaged), clean, 0.5).item()
-    state = fit(model, masks, FitConfig(crop=32, batch=4, learning_rate=5e-3, ema=0.9), steps=50)
+    state = fit(model, masks, FitConfig(crop=32, batch=4, learning_rate=5e-3, ema=0.9, cut_out=0), steps=50)
     with torch.inference_mode():
         after = loss_of(model(damaged), clean, 0.5).item()
     assert after < 0.95 * before
@@ -226,8 +236,19 @@ def test_thin_lines_are_never_shrunk_until_they_break():
     assert 0.5 < least_zoom(lines) < 1.0, "lines of four pixels"
     assert least_zoom(np.kron(lines, np.ones((4, 4))) > 0) < 0.3, "sixteen pixels may be shrunk to a quarter"
     assert least_zoom(np.zeros((9, 9), bool)) == 0
-    config = FitConfig(crop=96, batch=1, zoom=(0.1, 0.2))
+    config = FitConfig(crop=96, batch=1, zoom=(0.1, 0.2), cut_out=0)
     for seed in range(10):
         clean = make_batch([lines], 2, 16, np.random.default_rng(seed), config, [least_zoom(lines)])[1][0, 0].numpy()
         assert clean.any()
         assert (clean == clean[:1]).all() or (clean == clean[:, :1]).all(), "every line still runs from edge to edge"
+
+
+def test_some_crops_keep_only_a_disc():
+    full = [np.ones((200, 200), bool)]
+    clean = make_batch(full, 2, 16, np.random.default_rng(0), FitConfig(crop=96, batch=60, cut_out=0.5))[1][:, 0]
+    shares = clean.mean((1, 2)).numpy()
+    assert 15 < np.count_nonzero(shares < 1) < 45
+    assert shares.min() < 0.5
+    ball = disc((40, 40, 40), np.random.default_rng(3))
+    assert ball.shape == (40, 40, 40)
+    assert 0 < np.count_nonzero(ball) < ball.size

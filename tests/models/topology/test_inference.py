@@ -8,7 +8,7 @@ import torch
 from scipy.special import logit
 
 from models.phantoms import curvilinear
-from models.topology.inference import refine
+from models.topology.inference import natural_zoom, refine
 from tests.models.topology.networks import shaken, tiny
 
 
@@ -68,10 +68,10 @@ def test_shifting_by_whole_windows_shifts_the_result() -> None:
 def test_overlap_takes_the_step_out_of_the_seams(seed: int) -> None:
     # Against one window over everything: what the tiles change, and how it jumps from column to column.
     model, probability = shaken(seed=seed), noise((96, 96), seed=seed)
-    whole = logit(refine(model, probability, window=160, overlap=0))
+    whole = logit(refine(model, probability, zoom=1, window=160, overlap=0))
 
     def differences(overlap: int) -> tuple[float, float]:
-        change = (logit(refine(model, probability, window=32, overlap=overlap)) - whole)[16:-16, 16:-16]
+        change = (logit(refine(model, probability, zoom=1, window=32, overlap=overlap)) - whole)[16:-16, 16:-16]
         return float(np.abs(change).mean()), float(np.abs(np.diff(change, axis=1)).mean(0).max())
 
     mean_apart, jump_apart = differences(0)
@@ -151,3 +151,20 @@ def test_refuses_other_dimensions(dimensions: int, shape: tuple[int, ...]) -> No
 def test_refuses_an_empty_array() -> None:
     with pytest.raises(ValueError, match="zero-size"):
         refine(tiny(), np.zeros((0, 8), np.float32))
+
+
+def test_fine_structures_are_enlarged_until_they_are_wide_enough():
+    def lines(width: int) -> np.ndarray:
+        return np.kron(np.arange(24) % 2, np.ones(width))[None].repeat(24 * width, 0).astype(np.float32)
+
+    assert natural_zoom(lines(14)) == 1.0
+    assert natural_zoom(lines(6)) == pytest.approx(1.5)
+    assert natural_zoom(lines(3)) == 2.0
+    assert natural_zoom(np.zeros((32, 32), np.float32)) == 1.0
+    assert natural_zoom(np.zeros((8, 8, 8), np.float32)) == 1.0
+
+
+def test_an_enlarged_map_keeps_its_size_and_what_is_left_alone():
+    probability = (noise((50, 41)) > 0.5).astype(np.float32)
+    assert natural_zoom(probability) == 2.0
+    assert np.allclose(refine(tiny(2), probability, window=32), probability, atol=0.02)  # logits end at 4: .982

@@ -149,7 +149,7 @@ def test_a_cancelled_training_keeps_its_checkpoint_and_goes_on(runtime: Runtime,
     request = TrainRefinerRequest(masks=masks, name="mine", minutes=30)
     job_id = runtime.jobs.submit("topology", "train", request, actor=LOCAL)
     until(lambda: runtime.jobs.view(job_id).note.startswith("Training, step"), 60)
-    assert runtime.jobs.preview(job_id).startswith(b"\x89PNG")
+    until(lambda: (runtime.jobs.preview(job_id) or b"").startswith(b"\x89PNG"), 60)
     with pytest.raises(UserError, match="being trained now"):
         check_free(runtime, "mine")
     runtime.jobs.cancel(job_id, actor=LOCAL)
