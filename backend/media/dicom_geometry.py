@@ -39,11 +39,20 @@ def pixel_spacing_mm(dataset: Dataset) -> tuple[float, float] | None:
         for region in dataset.get("SequenceOfUltrasoundRegions") or []:
             units = numbers(region, "PhysicalUnitsXDirection") + numbers(region, "PhysicalUnitsYDirection")
             delta = numbers(region, "PhysicalDeltaY") + numbers(region, "PhysicalDeltaX")
+            if not _fits(dataset, region):
+                continue  # the frames were resized after the scanner measured them
             if units == (CENTIMETRES, CENTIMETRES) and len(delta) == 2 and all(np.isfinite(delta)) and all(delta):
                 return abs(delta[0]) * 10, abs(delta[1]) * 10
     except Exception as error:
         log.debug("ultrasound regions refused: %s", type(error).__name__)
     return None
+
+
+def _fits(dataset: Dataset, region: Dataset) -> bool:
+    """Whether an ultrasound region lies within the frame."""
+    right, bottom = numbers(region, "RegionLocationMaxX1"), numbers(region, "RegionLocationMaxY1")
+    columns, rows = numbers(dataset, "Columns"), numbers(dataset, "Rows")
+    return not (right and columns and right[0] > columns[0]) and not (bottom and rows and bottom[0] > rows[0])
 
 
 def frame_time_ms(dataset: Dataset) -> float | None:

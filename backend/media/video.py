@@ -99,12 +99,14 @@ def read_clip(
     path: Path,
     limits: Limits,
     *,
+    max_side: int | None = None,
     cancelled: Callable[[], bool] | None = None,
     timeout_s: float = TIMEOUT_S,
 ) -> Clip:
     """Decode every frame of the first video stream; sound is left out, rotation is applied.
 
-    ``cancelled`` is asked several times a second; when it says yes the decoder is killed and ``UserError`` raised.
+    Frames of more than ``max_side`` pixels on their longer side are scaled down to it by area while they are decoded,
+    and the limit of pixels then counts what comes out. ``cancelled`` is asked several times a second; when it says yes the decoder is killed and ``UserError`` raised.
     Raises ``UserError`` when the file is no clip, damaged, over the limits in frames or pixels, or takes longer than
     ``timeout_s`` seconds. A clip whose end is cut off gives the frames that are whole, and ``properties['damaged']``.
     """
@@ -119,11 +121,15 @@ def read_clip(
             f"Its frames are {facts.width:,} × {facts.height:,} pixels and the limit is {MAX_SIDE:,} a side.",
             "Scale it down.",
         )
-    limits.check_pixels(facts.height, facts.width)
+    if max_side is None:
+        limits.check_pixels(facts.height, facts.width)
     if facts.duration_s and facts.fps and facts.duration_s * facts.fps > 2 * limits.max_frames:
         limits.check_frames(int(facts.duration_s * facts.fps))
     command = [ffmpeg(), "-v", "error", "-nostdin", "-threads", "2", *_input(path, facts.container)]
     command += ["-map", "0:v:0", "-fps_mode", "passthrough", "-an", "-sn", "-dn"]
+    if max_side and max(facts.width, facts.height) > max_side:
+        smaller = f"w='min(iw,{max_side})':h='min(ih,{max_side})':force_original_aspect_ratio=decrease"
+        command += ["-vf", f"scale={smaller}:flags=area"]
     command += ["-c:v", "ppm", "-pix_fmt", "rgb24", "-f", "image2pipe", "pipe:1"]
     pixels, count, shape = bytearray(), 0, (0, 0, 3)  # grows in place: a list of frames would have to be copied
     with running(command, timeout_s, cancelled) as (process, why):
@@ -148,6 +154,33 @@ def read_clip(
         "damaged": code != 0,
     }
     return Clip(frames, facts.fps or 25.0, properties)
+
+
+def frame_times(path: Path) -> np.ndarray:
+    """When each frame of the first video stream is shown, seconds from the first, float64 [T], in order of showing.
+
+    Read from the container without decoding, so that files with a variable frame rate are told from others; empty
+    where it does not say. A container may list a frame that the decoder drops: compare the counts.
+    Raises ``UserError`` when the file is no clip.
+    """
+    command = [ffmpeg(), "-v", "error", "-nostdin", *_input(path, _container(path)), "-map", "0:v:0", "-c", "copy"]
+    try:
+        done = subprocess.run(
+            [*command, "-f", "framecrc", "pipe:1"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise _too_long() from None
+    text = done.stdout.decode("ascii", "replace")
+    base = re.search(r"^#tb 0: (\d+)/(\d+)", text, re.MULTILINE)
+    shown = re.findall(r"^0,\s*-?\d+,\s*(-?\d+),", text, re.MULTILINE)
+    if base is None or not shown or not int(base[2]):
+        return np.zeros(0)
+    times = np.sort(np.array(shown, np.float64)) * int(base[1]) / int(base[2])
+    return times - times[0]
 
 
 def read_metadata(path: Path) -> dict[str, str]:

@@ -132,7 +132,8 @@ def test_ybr_clip_is_decoded_as_pydicom_decodes_it() -> None:
     assert image.pixels.shape == (30, 240, 320, 3)
     assert image.content == "clip"
     assert image.frame_time_ms == pytest.approx(33.333)
-    assert image.spacing_mm == pytest.approx((0.5105, 0.5105), abs=1e-4)
+    # Its ultrasound region lies partly outside these halved frames, so its scale is that of other pixels.
+    assert image.spacing_mm is None
 
 
 def test_jpeg_of_twelve_bits_opens() -> None:

@@ -1,0 +1,60 @@
+"""Colour in echo clips: tinted greys become grey, colour Doppler is refused, a little colour is told of."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from backend.errors import UserError
+
+LIT = 40  # grey levels below which a colour cannot be told
+SATURATED = 0.35  # (max − min) / max of the channels, from which a pixel counts as coloured
+CHROMA = 40  # and its least difference of channels, above what coding leaves in greys
+FEW, MANY = 0.002, 0.02  # shares of the fan: below the first nothing is said, from the second on it is Doppler
+TINTED = 0.7  # share of the lit pixels that are coloured when the whole picture is shown in one tint
+ONE_HUE = 0.9  # length of the mean hue vector, 1 when all hues agree
+MOST = 16  # frames that are looked at
+
+
+def to_grey(frame: np.ndarray) -> np.ndarray:
+    """Luminance (ITU-R BT.601) of RGB uint8 [H, W, 3] as uint8 [H, W]; grey [H, W] as it is."""
+    import cv2
+
+    return frame if frame.ndim == 2 else np.asarray(cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY))
+
+
+def refuse_doppler(frames: np.ndarray, inside: np.ndarray) -> list[str]:
+    """Look at the colours of RGB frames uint8 [T, H, W, 3] inside the fan, bool [H, W]; returns notes.
+
+    Doppler paints part of the fan in strong colours of its own; a tint colours all of it in one hue. Raises
+    ``UserError`` for colour Doppler: the grey that the flow covers is not in the file any more.
+    """
+    shares, lit_shares, hues = [], [], []
+    for frame in frames[:: max(1, len(frames) // MOST)]:
+        pixels = frame[inside].astype(np.int16)
+        high = pixels.max(-1)
+        chroma = high - pixels.min(-1)
+        coloured = (high > LIT) & (chroma > CHROMA) & (chroma > SATURATED * high)
+        shares.append(coloured.mean())
+        lit_shares.append(coloured.sum() / max(1, (high > LIT).sum()))
+        hues.append(_hue_vectors(pixels[coloured]))
+    share, hue = float(np.median(shares)), np.concatenate(hues)
+    if max(shares) < FEW:
+        return []
+    agreement = float(np.hypot(*hue.mean(0))) if len(hue) else 0.0
+    if np.median(lit_shares) >= TINTED and agreement >= ONE_HUE:
+        return ["The picture is tinted in one colour; its brightness was taken."]
+    # Flow comes and goes with the beat, so some frames may show hardly any.
+    if share >= MANY or float(np.quantile(shares, 0.75)) >= MANY:
+        raise UserError(
+            "This is a colour Doppler clip.",
+            "Colours cover a part of the heart, and the grey under them is not in the file.",
+            "Choose the clip without colour.",
+        )
+    return ["There is some colour inside the fan, such as a marker or an ECG trace; its brightness was taken."]
+
+
+def _hue_vectors(pixels: np.ndarray) -> np.ndarray:
+    """Unit vectors of the hue of coloured RGB pixels [N, 3]: float64 [N, 2]."""
+    red, green, blue = (pixels[:, channel].astype(np.float64) for channel in range(3))
+    plane = np.stack([red - (green + blue) / 2, np.sqrt(3) / 2 * (green - blue)], 1)
+    return plane / np.maximum(np.hypot(plane[:, 0], plane[:, 1]), 1e-9)[:, None]
