@@ -1,0 +1,1 @@
+"""Echocardiography: the generator of beating hearts, and the meter that tells their ejection fraction."""
