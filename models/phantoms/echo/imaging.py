@@ -1,0 +1,208 @@
+"""From scatterers to a picture: beams, point-spread function, attenuation, noise, clutter, compression, scan conversion.
+
+Echoes are summed as complex amplitudes on a grid of ranges and beams, blurred along and across the beam, and detected;
+the logarithm of the envelope is then drawn in the sector.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from models.phantoms.fields import smooth_field
+
+RANGE_STEP_MM = 0.75
+BEAM_STEP = np.deg2rad(0.75)
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """How one clip was taken. Lengths in mm, angles in radians, levels in dB relative to the mean echo of muscle."""
+
+    depth: float
+    half_angle: float
+    axial: float  # standard deviation of the pulse
+    lateral: float  # standard deviation of the beam, radians
+    carrier: float  # wavelength of the interference pattern in depth
+    grey: float  # grey level of muscle
+    dynamic_range: float
+    curve: float  # exponent of the grey map
+    attenuation: float  # dB per 100 mm that the machine leaves uncorrected
+    noise_db: float
+    noise_rise: float  # dB by which noise grows to the bottom
+    haze_db: float
+    haze_mm: float
+    band_db: float
+    shadows: tuple[tuple[float, float, float, float], ...]  # angle, width, dB, first depth
+    streaks: float
+    fade: float  # how much the sides of the sector are dimmed, dB
+
+
+def acquisition(rng: np.random.Generator, depth: float) -> Acquisition:
+    """A plausible acquisition to ``depth`` mm."""
+    half = np.deg2rad(rng.uniform(36, 46))
+    shadows = []
+    for _ in range(int(rng.integers(0, 4))):
+        side = rng.choice([-1, 1])
+        shadows.append(
+            (
+                float(side * rng.uniform(0.3, 1.0) * half),
+                float(np.deg2rad(rng.uniform(3, 10))),
+                float(rng.uniform(4, 16)),
+                float(rng.uniform(10, 90)),
+            )
+        )
+    return Acquisition(
+        depth=depth,
+        half_angle=float(half),
+        axial=float(rng.uniform(0.9, 1.4)),
+        lateral=float(np.deg2rad(rng.uniform(0.85, 1.35))),
+        carrier=float(rng.uniform(2.5, 4.5)),
+        grey=float(rng.uniform(62, 112)),
+        dynamic_range=float(rng.uniform(46, 62)),
+        curve=float(rng.uniform(1.0, 1.35)),
+        attenuation=float(rng.uniform(-2, 7)),
+        noise_db=float(rng.uniform(-36, -24)),
+        noise_rise=float(rng.uniform(2, 10)),
+        haze_db=float(rng.uniform(-17, -5)),
+        haze_mm=float(rng.uniform(18, 45)),
+        band_db=float(rng.uniform(-6, 4)),
+        shadows=tuple(shadows),
+        streaks=float(rng.uniform(0, 1) ** 2 * 6),
+        fade=float(rng.uniform(3, 16)),
+    )
+
+
+class Scanner:
+    """One acquisition ready to take frames: everything that does not move is made once.
+
+    ``density``: scatterers per mm², by which the brightness of muscle is set to 1.
+    """
+
+    def __init__(self, setting: Acquisition, density: float, rng: np.random.Generator, size: int) -> None:
+        self.setting = setting
+        self.ranges = np.arange(1.0, setting.depth, RANGE_STEP_MM, dtype=np.float32)
+        margin = 4 * BEAM_STEP
+        count = int(np.ceil(2 * (setting.half_angle + margin) / BEAM_STEP))
+        self.first_angle = -BEAM_STEP * (count - 1) / 2
+        self.angles = (self.first_angle + BEAM_STEP * np.arange(count)).astype(np.float32)
+        self.shape = (len(self.ranges), count)
+        self.axial = _kernel(setting.axial / RANGE_STEP_MM)
+        self.lateral = _kernel(setting.lateral / BEAM_STEP)
+        # Scatterers per cell grow with depth; the machine corrects for it.
+        per_cell = density * RANGE_STEP_MM * BEAM_STEP * self.ranges
+        self.gain = (1 / np.sqrt(per_cell))[:, None] * self._transmission(rng)
+        self.still = self._clutter(rng)
+        self.noise, self.noise_gain = self._noise(rng)
+        self.mm_per_px, self.maps = self._scan_maps(size)
+        self.size = size
+
+    def envelope(self, x: np.ndarray, z: np.ndarray, amplitude: np.ndarray) -> np.ndarray:
+        """Echo amplitude of scatterers alone, before noise and compression, float32 [ranges, beams, 2]."""
+        rows, columns = self.shape
+        radius = np.sqrt(x * x + z * z)
+        place_r = (radius - self.ranges[0]) / np.float32(RANGE_STEP_MM)
+        place_a = (np.arctan2(x, z) - np.float32(self.first_angle)) / np.float32(BEAM_STEP)
+        seen = (place_r >= 0) & (place_r < rows - 1) & (place_a >= 0) & (place_a < columns - 1)
+        radius, place_r, place_a = radius[seen], place_r[seen], place_a[seen]
+        turn = np.exp(np.complex64(2j * np.pi / self.setting.carrier) * radius)
+        echo = amplitude[seen] * turn
+        low_r, low_a = place_r.astype(np.int32), place_a.astype(np.int32)
+        part_r, part_a = place_r - low_r, place_a - low_a
+        cell = low_r * columns + low_a
+        near_r, near_a = 1 - part_r, 1 - part_a
+        index = np.concatenate([cell, cell + 1, cell + columns, cell + columns + 1])
+        weight = np.concatenate([near_r * near_a, near_r * part_a, part_r * near_a, part_r * part_a])
+        four = np.concatenate([echo] * 4) * weight
+        out = np.empty((rows, columns, 2), np.float32)
+        out[..., 0] = np.bincount(index, four.real, rows * columns).reshape(rows, columns)
+        out[..., 1] = np.bincount(index, four.imag, rows * columns).reshape(rows, columns)
+        out *= self.gain[..., None]
+        return cv2.sepFilter2D(out, -1, self.lateral, self.axial, borderType=cv2.BORDER_REFLECT)
+
+    def picture(self, echo: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Grey frame uint8 [size, size] of ``echo`` with this scanner's clutter and fresh noise."""
+        rows, columns = self.shape
+        from_r, from_a = rng.integers(0, self.noise.shape[0] - rows), rng.integers(0, self.noise.shape[1] - columns)
+        fresh = self.noise[from_r : from_r + rows, from_a : from_a + columns]
+        beams = np.exp(0.25 * rng.standard_normal(columns, np.float32))
+        total = echo + self.still * np.float32(1 + 0.05 * rng.standard_normal())
+        total += fresh * (self.noise_gain * beams)[..., None]
+        power = total[..., 0] ** 2 + total[..., 1] ** 2
+        setting = self.setting
+        grey = np.log10(power + np.float32(1e-8)) * np.float32(10 / setting.dynamic_range)
+        grey += np.float32((setting.grey / 255) ** (1 / setting.curve))
+        drawn = cv2.remap(np.clip(grey, 0, 1), *self.maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+        if drawn.shape[0] != self.size:
+            drawn = cv2.resize(drawn, (self.size, self.size), interpolation=cv2.INTER_AREA)
+        return np.rint(255 * np.clip(drawn, 0, 1) ** setting.curve).astype(np.uint8)
+
+    def _transmission(self, rng: np.random.Generator) -> np.ndarray:
+        setting = self.setting
+        db = -setting.attenuation * (self.ranges / 100 - 0.8)[:, None] + np.zeros(self.shape, np.float32)
+        across = np.abs(self.angles) / setting.half_angle
+        db -= setting.fade * np.clip((across - 0.55) / 0.45, 0, 1)[None] ** 2
+        for angle, width, depth_db, start in setting.shadows:
+            side = np.exp(-(((self.angles - angle) / width) ** 2))
+            db -= depth_db * side[None] * (1 / (1 + np.exp(-(self.ranges - start) / 8)))[:, None]
+        db += 1.3 * smooth_field(self.shape, 18, rng)
+        ripple = cv2.GaussianBlur(rng.standard_normal((1, self.shape[1])).astype(np.float32), (0, 0), 1.5)
+        db += 2.0 * ripple
+        return (10 ** (db / 20)).astype(np.float32)
+
+    def _clutter(self, rng: np.random.Generator) -> np.ndarray:
+        """What stays while the heart moves: haze under the probe and bands along the skin, float32 [*shape, 2]."""
+        setting = self.setting
+        grain = self._speckle(rng, self.shape)
+        haze = setting.haze_db - 8.7 * (self.ranges / setting.haze_mm)[:, None] + 3 * smooth_field(self.shape, 12, rng)
+        amplitude = 10 ** (haze / 20)
+        for _ in range(int(rng.integers(2, 5))):
+            at, thick = rng.uniform(3, 30), rng.uniform(0.6, 2.0)
+            band = np.exp(-(((self.ranges - at) / thick) ** 2))[:, None]
+            level = setting.band_db - 0.35 * at + 3 * smooth_field((1, self.shape[1] + 8), 9, rng)[:, : self.shape[1]]
+            amplitude = amplitude + band * 10 ** (level / 20)
+        edge = np.clip((setting.half_angle - np.abs(self.angles)) / (0.3 * setting.half_angle), 0, 1)
+        return (grain * (amplitude * edge)[..., None]).astype(np.float32)
+
+    def _noise(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """A field of noise to cut fresh pieces from, and its amplitude at every range and beam."""
+        rows, columns = self.shape
+        field = rng.standard_normal((rows + 90, columns + 60, 2), np.float32)
+        fine = _kernel(0.7 * self.setting.axial / RANGE_STEP_MM)
+        wide = _kernel(1.5 * self.setting.lateral / BEAM_STEP)
+        field = cv2.sepFilter2D(field, -1, wide, fine, borderType=cv2.BORDER_REFLECT)
+        rise = self.setting.noise_db + self.setting.noise_rise * (self.ranges / self.setting.depth)[:, None]
+        streak = np.abs(cv2.GaussianBlur(rng.standard_normal((1, columns)).astype(np.float32), (0, 0), 0.8)) ** 2
+        db = rise + self.setting.streaks * (streak / streak.mean() - 1)
+        return field * np.float32(0.5**0.5), (10 ** (np.minimum(db, rise + 14) / 20)).astype(np.float32)
+
+    def _speckle(self, rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+        field = rng.standard_normal((*shape, 2), np.float32) * np.float32(0.5**0.5)
+        return cv2.sepFilter2D(field, -1, self.lateral, self.axial, borderType=cv2.BORDER_REFLECT)
+
+    def _scan_maps(self, size: int) -> tuple[float, tuple[np.ndarray, np.ndarray]]:
+        side = max(self.setting.depth * 1.03, 2 * self.setting.depth * np.sin(self.setting.half_angle) * 0.94)
+        drawn = size * (2 if size <= 160 else 1)
+        x, z = grid(side / drawn, drawn)
+        radius, angle = np.hypot(x, z), np.arctan2(x, z)
+        rows = (radius - self.ranges[0]) / RANGE_STEP_MM
+        columns = (angle - self.first_angle) / BEAM_STEP
+        outside = (np.abs(angle) > self.setting.half_angle) | (radius > self.setting.depth - 1) | (z <= 0)
+        rows[outside] = -10
+        return float(side / size), (columns.astype(np.float32), rows.astype(np.float32))
+
+
+def grid(mm_per_px: float, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """``x``, ``z`` in mm from the probe at the centres of the pixels, float32 [size, size]; a margin of 1 % on top."""
+    at = (np.arange(size, dtype=np.float32) + 0.5) * np.float32(mm_per_px)
+    x, z = np.meshgrid(at - np.float32(size * mm_per_px / 2), at - np.float32(0.01 * size * mm_per_px))
+    return x, z
+
+
+def _kernel(sigma: float) -> np.ndarray:
+    """Gaussian with unit energy, so that white noise keeps its power."""
+    reach = int(np.ceil(3 * sigma))
+    taps = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    return (taps / np.sqrt((taps**2).sum())).astype(np.float32)
