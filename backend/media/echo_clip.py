@@ -16,7 +16,7 @@ from backend.errors import UserError
 from backend.media.burned_in import DARK, Box
 from backend.media.echo_clip_colour import refuse_doppler, to_grey
 from backend.media.echo_clip_decode import NativeClip, Region, decode_clip, evenly, fps_of
-from backend.media.echo_sector import Fan, deviation, find_fan
+from backend.media.echo_sector import Fan, find_fan
 from backend.media.limits import Limits
 
 SIZE = 112
@@ -27,7 +27,6 @@ CUT = 0.3
 AGREES = 0.75  # overlap of a declared region with the fan found in it, from which the region is trusted
 SHRUNK = (1, 2, 3, 4)  # by how much programs shrink frames without telling the regions
 GROUND = 0.7  # of what lies outside the fan is black in ultrasound
-STILL = 0.2  # grey levels of deviation that nothing exceeds in a clip of one repeated picture
 SHARP_RATIO = 2.0  # from this ratio of native to asked rate, the nearest frame is taken instead of a blend
 
 
@@ -91,13 +90,13 @@ def read_echo_clip(
     frames, notes = native.frames, list(native.notes)
     _check_length(len(frames), min_frames)
     fan = _fan(native)
-    inside = fan.mask(*frames.shape[1:3], margin=max(1, max(frames.shape[1:3]) // 150))
+    inside = fan.mask(*frames.shape[1:3])
     if frames.ndim == 4:
-        notes += refuse_doppler(frames, fan.mask(*frames.shape[1:3]))
+        notes += refuse_doppler(frames, inside)
     notes += _say(fan, frames, inside)
     box, scale, told = _crop(native, fan)
     notes += told
-    clip, crop = _cut(frames, inside, box, scale, size, fan.upright)
+    clip = _shrink(frames, box, size, fan.upright, inside)
     if box[1] - box[0] < size:
         notes.append(f"Its picture is only {box[1] - box[0]} pixels high and was enlarged.")
     times, rate = native.times, fps or fps_of(native.times)
@@ -110,12 +109,12 @@ def read_echo_clip(
         clip = chosen
     if 1 < len(clip) < BEAT_S * rate:
         notes.append(f"It lasts {len(clip) / rate:.2g} s, which may be less than a heartbeat.")
-    mask = _shrink(inside[None].astype(np.uint8) * 255, crop, size, fan.upright)[0] > 127
+    mask = _shrink(inside[None].astype(np.uint8) * 255, box, size, fan.upright)[0] > 127
     return EchoSource(
         frames=clip,
         fps=float(rate),
         fps_from=timing,
-        mm_per_px=None if scale is None else float(scale[1]) * (crop[3] - crop[2]) / size,
+        mm_per_px=None if scale is None else float(scale[1]) * (box[3] - box[2]) / size,
         crop=box,
         fan=fan.polygon,
         mask=mask,
@@ -167,7 +166,7 @@ def _check_length(count: int, least: int) -> None:
 def _fan(native: NativeClip) -> Fan:
     """The fan. Raises ``UserError`` when nothing moves or there is no ultrasound."""
     frames = native.frames
-    if len(frames) >= 4 and float(deviation(frames[:: max(1, len(frames) // 16)]).max()) < STILL:
+    if len(frames) >= 4 and all(np.array_equal(frames[0], frame) for frame in frames[1:]):
         raise UserError(
             "Nothing moves in this clip.", "All its frames show the same picture.", "Choose a clip of a beating heart."
         )
@@ -193,8 +192,7 @@ def _on_black(frames: np.ndarray, fan: Fan) -> bool:
 
 def _say(fan: Fan, frames: np.ndarray, inside: np.ndarray) -> list[str]:
     notes = []
-    outside = frames[:: max(1, len(frames) // 16)][:, ~inside]
-    if outside.size and (outside > 4 * DARK).any():
+    if (frames[:: max(1, len(frames) // 16)].max(0)[~inside] > 4 * DARK).any():
         notes.append("What is printed or drawn outside the fan was blanked.")
     if not fan.upright:
         notes.append("The probe was shown at the bottom; the picture was turned over.")
@@ -239,8 +237,8 @@ def _already_cropped(native: NativeClip, fan: Fan) -> bool:
 
 
 def _shrunk(region: Region, factor: int) -> Box:
-    top, bottom, left, right = region.box
-    return int(top / factor), int(np.ceil((bottom - 1) / factor)), int(left / factor), int(np.ceil((right - 1) / factor))
+    top, bottom, left, right = (edge // factor for edge in region.box)
+    return top, bottom, left, right
 
 
 def _overlap(one: Box, other: Box) -> float:
@@ -266,21 +264,12 @@ def _square(box: Box, scale: tuple[float, float] | None) -> Box:
     return upper, upper + depth, first, first + side
 
 
-def _cut(
-    frames: np.ndarray, inside: np.ndarray, crop: Box, scale: tuple[float, float] | None, size: int, upright: bool
-) -> tuple[np.ndarray, Box]:
-    """Grey, masked, cropped and resized frames, uint8 [T, size, size]; and the crop."""
-    del scale  # the crop is square in millimetres already, so that one resize makes its pixels square
-    return _shrink(frames, crop, size, upright, inside), crop
-
-
-def _shrink(
-    frames: np.ndarray, crop: Box, size: int, upright: bool, inside: np.ndarray | None = None
-) -> np.ndarray:
+def _shrink(frames: np.ndarray, crop: Box, size: int, upright: bool, inside: np.ndarray | None = None) -> np.ndarray:
+    """Grey, cropped and resized frames, black outside ``inside``, uint8 [T, size, size]."""
     import cv2
 
     height, width = frames.shape[1:3]
-    top, bottom, left, right = crop
+    top, bottom, left, right = crop  # square in millimetres, so that one resize makes the pixels square
     rows, columns = slice(max(0, top), min(height, bottom)), slice(max(0, left), min(width, right))
     border = (max(0, -top), max(0, bottom - height), max(0, -left), max(0, right - width))
     out = np.empty((len(frames), size, size), np.uint8)

@@ -126,7 +126,9 @@ def _dicom(path: Path, limits: Limits) -> NativeClip:
         raise UserError("This is no ultrasound.", f"The DICOM file is {kind}.", "Choose an echo clip.")
     regions = _regions(dataset)
     image = read_single(dataset, limits)
-    frames = to_display(image)
+    # Bytes without a window are grey levels already; stretching them to the full range would change the gain.
+    plain = image.pixels.dtype == np.uint8 and image.window is None and image.display_lut is None
+    frames = image.pixels if plain and image.photometric != "MONOCHROME1" else to_display(image)
     times, timing, notes = _dicom_times(dataset, len(frames))
     rate = numbers(dataset, "HeartRate")
     spacing = image.spacing_mm if image.spacing_mm and len(image.spacing_mm) == 2 and not regions else None

@@ -8,7 +8,6 @@ EchoNet-Dynamic were masked alike (Ouyang et al., Nature 580, 2020) and no metho
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,9 +18,10 @@ from backend.media.burned_in import MOST_FRAMES, Box, bounding_box, find_sector
 # Grey levels: coding noise of a still picture stays below, speckle is above even where it is dimmest.
 MOVES = 0.5
 LEAST_AREA = 0.04  # of the frame
-FITS = 0.88  # overlap of hull and fitted sector, as intersection over union, from which it counts as a fan
+FITS = 0.82  # overlap of hull and fitted sector, as intersection over union, from which it counts as a fan
 SIDES_DEG = (8.0, 75.0)  # of a side of the fan, from the vertical
 TEXTURE_FRAMES = 4  # below this many frames motion says nothing
+LOOKED_AT = 480  # pixels on the longer side to which larger frames are reduced for finding the fan
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def find_fan(frames: np.ndarray) -> Fan | None:
 
     ``None`` when no area is large enough. Only evenly chosen 64 frames are looked at.
     """
-    chosen = frames[np.unique(np.linspace(0, len(frames) - 1, min(len(frames), MOST_FRAMES)).astype(int))]
+    chosen, factor = _reduced(frames)
     method: Literal["motion", "texture"] = "motion"
     if len(chosen) >= TEXTURE_FRAMES:
         found = _largest(_moving(chosen))
@@ -62,8 +62,9 @@ def find_fan(frames: np.ndarray) -> Fan | None:
         found = _largest(sector.mask) if sector.method == "texture" else None
     if found is None:
         return None
-    hull, second = found
-    height, width = hull.shape
+    small, second = found
+    height, width = frames.shape[1:3]
+    hull = small if factor == 1 else _fill((_outline(small) + 0.5) / factor - 0.5, height, width)
     fitted, overlap, upright = _fit(hull)
     if fitted is not None and overlap >= FITS:
         box = bounding_box(_fill(fitted, height, width) & _fill(_outline(hull), height, width, _margin(hull)))
@@ -72,15 +73,32 @@ def find_fan(frames: np.ndarray) -> Fan | None:
 
 
 def deviation(frames: np.ndarray) -> np.ndarray:
-    """Standard deviation over time of each pixel, float32 [H, W]; of colour the greatest of the channels."""
-    total = np.zeros(frames.shape[1:], np.float32)
+    """Standard deviation over time of each pixel of uint8 frames [T, H, W], float64 [H, W]."""
+    import cv2
+
+    total = np.zeros(frames.shape[1:3], np.float64)
     square = np.zeros_like(total)
     for frame in frames:
-        values = frame.astype(np.float32)
-        total += values
-        square += values * values
-    result = np.sqrt(np.maximum(square / len(frames) - (total / len(frames)) ** 2, 0))
-    return result.max(-1) if result.ndim == 3 else result
+        cv2.accumulate(frame, total)
+        cv2.accumulateSquare(frame, square)
+    return np.sqrt(np.maximum(square / len(frames) - (total / len(frames)) ** 2, 0))
+
+
+def _reduced(frames: np.ndarray) -> tuple[np.ndarray, float]:
+    """At most 64 frames in the brightest channel, no larger than needed, uint8 [T, h, w]; and their scale."""
+    import cv2
+
+    chosen = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), MOST_FRAMES)).astype(int))
+    height, width = frames.shape[1:3]
+    factor = min(1.0, LOOKED_AT / max(height, width))
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    out = np.empty((len(chosen), size[1], size[0]), np.uint8)
+    for place, index in enumerate(chosen):
+        frame = frames[index]
+        if frame.ndim == 3:
+            frame = np.maximum(np.maximum(frame[..., 0], frame[..., 1]), frame[..., 2])
+        out[place] = frame if factor == 1 else cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+    return out, factor
 
 
 def _moving(frames: np.ndarray) -> np.ndarray:
@@ -152,7 +170,7 @@ def _fit(hull: np.ndarray) -> tuple[np.ndarray | None, float, bool]:
         fitted = _fill(polygon, *hull.shape)
         overlap = float((fitted & seen).sum() / max(1, (fitted | seen).sum()))
         if not upright:
-            polygon = polygon * np.float32([1, -1]) + np.float32([0, hull.shape[0] - 1])
+            polygon = polygon * np.array([1, -1], np.float32) + np.array([0, hull.shape[0] - 1], np.float32)
         # A fan that is cut at the sides can look alike both ways; then the probe is where it nearly always is.
         if overlap > best[1] + (0.0 if upright else 0.04):
             best = (polygon, overlap, upright)
