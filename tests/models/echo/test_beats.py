@@ -9,10 +9,10 @@ from models.echo.beats import find_beats
 
 
 def cycle(phase: np.ndarray) -> np.ndarray:
-    """1 at end-diastole, 0 at end-systole (35 % of the cycle); early filling, a plateau, and the atrial kick."""
+    """1 at end-diastole (phase 0), 0 at end-systole (.35): two isovolumic phases, early filling, pause, atrial kick."""
     phase = phase % 1
-    fall = np.cos(np.pi * phase / 0.35) / 2 + 0.5
-    early = 0.78 * (0.5 - np.cos(np.pi * np.clip((phase - 0.35) / 0.25, 0, 1)) / 2)
+    fall = np.cos(np.pi * np.clip((phase - 0.05) / 0.3, 0, 1)) / 2 + 0.5
+    early = 0.78 * (0.5 - np.cos(np.pi * np.clip((phase - 0.43) / 0.2, 0, 1)) / 2)
     kick = 0.22 * (0.5 - np.cos(np.pi * np.clip((phase - 0.82) / 0.18, 0, 1)) / 2)
     return np.where(phase < 0.35, fall, early + kick)
 
@@ -29,7 +29,7 @@ def curve(ef: float, rate: float, fps: float, frames: int, *, start: float = 0.0
 def test_rate_and_ejection_fraction(fps: float, ef: float, rate: float) -> None:
     found = find_beats(curve(ef, rate, fps, int(4 * fps), start=0.3), fps)
     assert found.whole
-    assert found.ef == pytest.approx(ef, abs=1.0 if fps >= 25 else 2.0)
+    assert found.ef == pytest.approx(ef, abs=1.0 if fps >= 32 else 2.0)
     assert found.heart_rate == pytest.approx(rate, rel=0.04)
     assert len(found.es) == len(found.beat_ef)
 
@@ -45,8 +45,8 @@ def test_fast_hearts_at_a_low_frame_rate(rate: float) -> None:
 
 def test_frames_of_end_diastole_and_end_systole() -> None:
     found = find_beats(curve(60, 60, 32, 112, start=0.9), 32)
-    assert found.es == pytest.approx([(0.45 + n) * 32 for n in range(len(found.es))], abs=1.5)
-    assert found.ed[1:] == pytest.approx([(1.1 + n) * 32 for n in range(len(found.ed) - 1)], abs=1.5)
+    assert found.es == pytest.approx([(0.49 + n) * 32 for n in range(len(found.es))], abs=2)
+    assert found.ed[1:] == pytest.approx([(1.12 + n) * 32 for n in range(len(found.ed) - 1)], abs=2)
     assert found.smooth.shape == (112,)
     assert found.smooth.dtype == np.float32
 
@@ -109,10 +109,10 @@ def test_irregular_beats() -> None:
         frames = round(seconds * 32)
         pieces.append(120 * (1 - ef / 100 * (1 - cycle(np.arange(frames) / frames))))
         efs.append(ef)
-        ends.append(now + 0.35 * frames)
+        ends.append(now + 0.39 * frames)
         now += frames
     found = find_beats(np.concatenate(pieces), 32)
-    assert found.es == pytest.approx(ends, abs=1.5)
+    assert found.es == pytest.approx(ends, abs=2)
     assert found.beat_ef == pytest.approx(efs, abs=1.5)
     assert found.ef == pytest.approx(np.median(efs), abs=1.5)
     assert any("irregular" in note for note in found.notes)
