@@ -55,6 +55,7 @@ class Patient:
     leaflet_split: float
     leaflet_slack: float
     leaflet_open: float  # degrees
+    leaflet_db: float
     papillary: float  # amplitude, 0 none
     muscle_db: float
     septum_db: float
@@ -74,13 +75,14 @@ def patient(seed: int) -> Patient:
     wall = float(np.clip(rng.normal(9.3, 1.5), 6.0, 14.0))
     la_length = float(np.clip(rng.normal(49, 7), 34, 68))
     right = float(np.clip(rng.normal(1.0, 0.14), 0.7, 1.4))
+    annulus = float(rng.uniform(0.62, 0.78))
     return Patient(
         seed=seed,
         lv_length=length,
         lv_radius=radius,
         lv_widest=float(rng.uniform(0.52, 0.72)),
         lv_blunt=float(rng.uniform(1.8, 2.5)),
-        annulus=float(rng.uniform(0.62, 0.78)),
+        annulus=annulus,
         septum=wall * float(rng.uniform(0.95, 1.15)),
         lateral=wall * float(rng.uniform(0.85, 1.05)),
         apex=wall * float(rng.uniform(0.7, 0.95)),
@@ -88,7 +90,7 @@ def patient(seed: int) -> Patient:
         bend=float(rng.normal(0, 2.0)),
         ripples=tuple(float(value) for value in rng.normal(0, 0.035, 16)),
         la_length=la_length,
-        la_radius=la_length * float(np.clip(rng.normal(0.45, 0.05), 0.34, 0.56)),
+        la_radius=max(la_length * float(np.clip(rng.normal(0.45, 0.05), 0.34, 0.56)), 1.12 * annulus * radius),
         la_roof=float(rng.uniform(2.2, 3.6)),
         la_lean=float(rng.uniform(-0.45, 0.45)),
         rv_width=length * 0.37 * right,
@@ -105,8 +107,9 @@ def patient(seed: int) -> Patient:
         rv_share=float(rng.uniform(0.45, 0.85)),
         early_share=float(rng.uniform(0.45, 0.78)),
         leaflet_split=float(rng.uniform(0.56, 0.68)),
-        leaflet_slack=float(rng.uniform(1.08, 1.22)),
+        leaflet_slack=float(rng.uniform(1.02, 1.1)),
         leaflet_open=float(rng.uniform(55, 84)),
+        leaflet_db=float(rng.normal(1.5, 2.0)),
         papillary=float(rng.uniform(0.2, 0.7) * (rng.random() < 0.7)),
         muscle_db=float(rng.normal(0, 2)),
         septum_db=float(rng.normal(2, 2)),
@@ -151,12 +154,13 @@ def shape(of: Patient) -> Shape:
     curves = np.stack(
         [septum_right - width - wall, septum_right - width, septum_right, -inner_left, inner_right, outer_right]
     )
+    curves = np.maximum.accumulate(curves, axis=0)
     bend = of.bend * np.sin(np.pi * np.clip(levels / of.lv_length, 0, 1))
     return Shape(levels, curves, bend, mitral, tricuspid, la_end, ra_end, rv_start)
 
 
 def _left_heart(of: Patient, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Half-widths from the axis: inner left and right, outer left and right; where a cavity is shut both inner agree."""
+    """Half-widths from the axis: inner left and right, outer left and right; both inner agree where shut."""
     along = np.clip(levels / of.lv_length, 0, 1)
     whole = np.clip((levels + of.apex) / (of.lv_length + of.apex), 0, 1)
     septal = of.septum * (1 + of.septal_bulge * np.exp(-(((along - 0.82) / 0.14) ** 2)))

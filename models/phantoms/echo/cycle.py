@@ -61,7 +61,7 @@ def fullness(phase: np.ndarray, at: Timing, early_share: float) -> np.ndarray:
 
 
 def valve_opening(phase: np.ndarray, at: Timing) -> np.ndarray:
-    """How far the mitral leaflets stand open, 0…1: wide early, half shut in diastasis, open again for the atrial kick."""
+    """How far the mitral leaflets stand open, 0…1: wide early, half shut, open again for the atrial kick."""
     phase = np.mod(phase, 1.0)
     span = at.diastasis - at.early
     knots = [0.0, at.early, at.early + 0.3 * span, at.early + 0.55 * span, at.diastasis]

@@ -1,4 +1,4 @@
-"""From scatterers to a picture: beams, point-spread function, attenuation, noise, clutter, compression, scan conversion.
+"""From scatterers to a picture: beams, point-spread function, attenuation, noise, clutter, scan conversion.
 
 Echoes are summed as complex amplitudes on a grid of ranges and beams, blurred along and across the beam, and detected;
 the logarithm of the envelope is then drawn in the sector.
@@ -14,7 +14,8 @@ import numpy as np
 from models.phantoms.fields import smooth_field
 
 RANGE_STEP_MM = 0.75
-BEAM_STEP = np.deg2rad(0.75)
+BEAM_STEP = float(np.deg2rad(0.75))
+NEAR_MM = 55.0  # up to here the beam is wider in angle than further away
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Acquisition:
     """How one clip was taken. Lengths in mm, angles in radians, levels in dB relative to the mean echo of muscle."""
 
     depth: float
+    side: float  # of the square picture
     half_angle: float
     axial: float  # standard deviation of the pulse
     lateral: float  # standard deviation of the beam, radians
@@ -36,13 +38,16 @@ class Acquisition:
     haze_mm: float
     band_db: float
     shadows: tuple[tuple[float, float, float, float], ...]  # angle, width, dB, first depth
-    streaks: float
+    streaks: float  # dB by which the noisiest beams exceed the rest
+    uneven: float  # dB, how much the gain varies over the sector
+    smoothing: float  # of the compressed picture, mm: what speckle reduction leaves
+    persistence: float  # s, over which successive frames are averaged
     fade: float  # how much the sides of the sector are dimmed, dB
 
 
 def acquisition(rng: np.random.Generator, depth: float) -> Acquisition:
     """A plausible acquisition to ``depth`` mm."""
-    half = np.deg2rad(rng.uniform(36, 46))
+    half = np.deg2rad(rng.uniform(34, 44))
     shadows = []
     for _ in range(int(rng.integers(0, 4))):
         side = rng.choice([-1, 1])
@@ -56,21 +61,25 @@ def acquisition(rng: np.random.Generator, depth: float) -> Acquisition:
         )
     return Acquisition(
         depth=depth,
+        side=float(max(depth * 1.03, 2 * depth * np.sin(half) * rng.uniform(0.76, 0.93))),
         half_angle=float(half),
         axial=float(rng.uniform(0.9, 1.4)),
-        lateral=float(np.deg2rad(rng.uniform(0.85, 1.35))),
+        lateral=float(np.deg2rad(rng.uniform(1.0, 1.7))),
         carrier=float(rng.uniform(2.5, 4.5)),
         grey=float(rng.uniform(62, 112)),
-        dynamic_range=float(rng.uniform(46, 62)),
+        dynamic_range=float(rng.uniform(50, 66)),
         curve=float(rng.uniform(1.0, 1.35)),
         attenuation=float(rng.uniform(-2, 7)),
         noise_db=float(rng.uniform(-36, -24)),
         noise_rise=float(rng.uniform(2, 10)),
-        haze_db=float(rng.uniform(-17, -5)),
-        haze_mm=float(rng.uniform(18, 45)),
+        haze_db=float(rng.uniform(-14, -2)),
+        haze_mm=float(rng.uniform(25, 60)),
         band_db=float(rng.uniform(-6, 4)),
         shadows=tuple(shadows),
-        streaks=float(rng.uniform(0, 1) ** 2 * 6),
+        streaks=float(rng.uniform(0, 1) ** 3 * 6),
+        uneven=float(rng.uniform(0.8, 1.8)),
+        smoothing=float(rng.uniform(0.7, 1.3)),
+        persistence=float(rng.uniform(0.008, 0.03)),
         fade=float(rng.uniform(3, 16)),
     )
 
@@ -89,8 +98,11 @@ class Scanner:
         self.first_angle = -BEAM_STEP * (count - 1) / 2
         self.angles = (self.first_angle + BEAM_STEP * np.arange(count)).astype(np.float32)
         self.shape = (len(self.ranges), count)
+        self.smooth = [_kernel(setting.smoothing / step, mean=True) for step in (RANGE_STEP_MM, BEAM_STEP * 100)]
         self.axial = _kernel(setting.axial / RANGE_STEP_MM)
         self.lateral = _kernel(setting.lateral / BEAM_STEP)
+        self.near_lateral = _kernel(3 * setting.lateral / BEAM_STEP)
+        self.near = np.clip(1 - self.ranges / NEAR_MM, 0, 1)[: int(NEAR_MM / RANGE_STEP_MM)][:, None, None] ** 0.7
         # Scatterers per cell grow with depth; the machine corrects for it.
         per_cell = density * RANGE_STEP_MM * BEAM_STEP * self.ranges
         self.gain = (1 / np.sqrt(per_cell))[:, None] * self._transmission(rng)
@@ -120,10 +132,15 @@ class Scanner:
         out[..., 0] = np.bincount(index, four.real, rows * columns).reshape(rows, columns)
         out[..., 1] = np.bincount(index, four.imag, rows * columns).reshape(rows, columns)
         out *= self.gain[..., None]
-        return cv2.sepFilter2D(out, -1, self.lateral, self.axial, borderType=cv2.BORDER_REFLECT)
+        return self._blur(out)
 
-    def picture(self, echo: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Grey frame uint8 [size, size] of ``echo`` with this scanner's clutter and fresh noise."""
+    def picture(
+        self, echo: np.ndarray, rng: np.random.Generator, last: np.ndarray | None, fps: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Grey frame uint8 [size, size] of ``echo`` with this scanner's clutter and fresh noise.
+
+        Also returns what to give as ``last`` for the next frame, ``1 / fps`` seconds later.
+        """
         rows, columns = self.shape
         from_r, from_a = rng.integers(0, self.noise.shape[0] - rows), rng.integers(0, self.noise.shape[1] - columns)
         fresh = self.noise[from_r : from_r + rows, from_a : from_a + columns]
@@ -134,22 +151,27 @@ class Scanner:
         setting = self.setting
         grey = np.log10(power + np.float32(1e-8)) * np.float32(10 / setting.dynamic_range)
         grey += np.float32((setting.grey / 255) ** (1 / setting.curve))
-        drawn = cv2.remap(np.clip(grey, 0, 1), *self.maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+        grey = np.clip(grey, 0, 1)
+        if last is not None:
+            kept = np.float32(np.exp(-1 / (fps * setting.persistence)))
+            grey = grey * (1 - kept) + last * kept
+        drawn = cv2.sepFilter2D(grey, -1, self.smooth[1], self.smooth[0], borderType=cv2.BORDER_REFLECT)
+        drawn = cv2.remap(drawn, *self.maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
         if drawn.shape[0] != self.size:
             drawn = cv2.resize(drawn, (self.size, self.size), interpolation=cv2.INTER_AREA)
-        return np.rint(255 * np.clip(drawn, 0, 1) ** setting.curve).astype(np.uint8)
+        return np.rint(255 * np.clip(drawn, 0, 1) ** setting.curve).astype(np.uint8), grey
 
     def _transmission(self, rng: np.random.Generator) -> np.ndarray:
         setting = self.setting
-        db = -setting.attenuation * (self.ranges / 100 - 0.8)[:, None] + np.zeros(self.shape, np.float32)
+        db = np.repeat(-setting.attenuation * (self.ranges / 100 - 0.8)[:, None], self.shape[1], axis=1)
         across = np.abs(self.angles) / setting.half_angle
         db -= setting.fade * np.clip((across - 0.55) / 0.45, 0, 1)[None] ** 2
         for angle, width, depth_db, start in setting.shadows:
             side = np.exp(-(((self.angles - angle) / width) ** 2))
             db -= depth_db * side[None] * (1 / (1 + np.exp(-(self.ranges - start) / 8)))[:, None]
-        db += 1.3 * smooth_field(self.shape, 18, rng)
+        db = db + setting.uneven * smooth_field(self.shape, 18, rng)
         ripple = cv2.GaussianBlur(rng.standard_normal((1, self.shape[1])).astype(np.float32), (0, 0), 1.5)
-        db += 2.0 * ripple
+        db = db + 1.5 * setting.uneven * ripple
         return (10 ** (db / 20)).astype(np.float32)
 
     def _clutter(self, rng: np.random.Generator) -> np.ndarray:
@@ -157,7 +179,7 @@ class Scanner:
         setting = self.setting
         grain = self._speckle(rng, self.shape)
         haze = setting.haze_db - 8.7 * (self.ranges / setting.haze_mm)[:, None] + 3 * smooth_field(self.shape, 12, rng)
-        amplitude = 10 ** (haze / 20)
+        amplitude = np.power(10.0, haze / 20)
         for _ in range(int(rng.integers(2, 5))):
             at, thick = rng.uniform(3, 30), rng.uniform(0.6, 2.0)
             band = np.exp(-(((self.ranges - at) / thick) ** 2))[:, None]
@@ -180,10 +202,19 @@ class Scanner:
 
     def _speckle(self, rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
         field = rng.standard_normal((*shape, 2), np.float32) * np.float32(0.5**0.5)
-        return cv2.sepFilter2D(field, -1, self.lateral, self.axial, borderType=cv2.BORDER_REFLECT)
+        return self._blur(field)
+
+    def _blur(self, echo: np.ndarray) -> np.ndarray:
+        """The point-spread function: a beam of constant angle far away, of constant width near the probe."""
+        out = cv2.sepFilter2D(echo, -1, self.lateral, self.axial, borderType=cv2.BORDER_REFLECT)
+        rows = len(self.near)
+        close = cv2.sepFilter2D(echo[: rows + 8], -1, self.near_lateral, self.axial, borderType=cv2.BORDER_REFLECT)
+        # Both parts are weighted such that the power stays the same.
+        out[:rows] = out[:rows] * np.sqrt(1 - self.near) + close[:rows] * np.sqrt(self.near)
+        return out
 
     def _scan_maps(self, size: int) -> tuple[float, tuple[np.ndarray, np.ndarray]]:
-        side = max(self.setting.depth * 1.03, 2 * self.setting.depth * np.sin(self.setting.half_angle) * 0.94)
+        side = self.setting.side
         drawn = size * (2 if size <= 160 else 1)
         x, z = grid(side / drawn, drawn)
         radius, angle = np.hypot(x, z), np.arctan2(x, z)
@@ -201,8 +232,8 @@ def grid(mm_per_px: float, size: int) -> tuple[np.ndarray, np.ndarray]:
     return x, z
 
 
-def _kernel(sigma: float) -> np.ndarray:
-    """Gaussian with unit energy, so that white noise keeps its power."""
+def _kernel(sigma: float, mean: bool = False) -> np.ndarray:
+    """Gaussian with unit energy, so that white noise keeps its power, or with unit sum for a ``mean``."""
     reach = int(np.ceil(3 * sigma))
     taps = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
-    return (taps / np.sqrt((taps**2).sum())).astype(np.float32)
+    return (taps / (taps.sum() if mean else np.sqrt((taps**2).sum()))).astype(np.float32)

@@ -1,7 +1,7 @@
 """How the heart moves: the curves of :mod:`models.phantoms.echo.anatomy` at every frame, and any point between them.
 
-The base comes down towards the apex and the walls move inwards such that the area-length volume of the cavity is exactly
-the requested one. The wall keeps its volume: at each level it is taken for half of a body of revolution, so that
+The base comes down towards the apex and the walls move inwards such that the area-length volume of the cavity is the
+requested one, exactly. The wall keeps its volume: at each level it is taken for half of a body of revolution, so that
 R² − r² is divided by the local shortening, which thickens it as real muscle thickens. The atria are stretched while the
 ventricles shorten.
 """
@@ -98,6 +98,8 @@ def move(of: Patient, rest: Shape, ef: float, fullness: np.ndarray) -> Motion:
     right_inner = -outer_left - cavity * squeeze
     right_outer = right_inner - free * (1 + 0.3 * (1 - share))
     new_curves = np.stack([right_outer, right_inner, -outer_left, -new_left, new_right, outer_right], axis=1)
+    # At the roofs, where the atria lean against each other, curves may pass one another by a hair.
+    new_curves = np.maximum.accumulate(new_curves, axis=1)
     area = (per_level * (new_left + new_right)).sum(axis=1)
     return Motion(moved, new_curves, area_length_ml(area, length))
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from models.phantoms.echo.anatomy import Patient, patient, shape
+from models.phantoms.echo.anatomy import Patient, Shape, patient, shape
 from models.phantoms.echo.cycle import fullness, timing, valve_opening
 from models.phantoms.echo.imaging import Scanner, acquisition, grid
 from models.phantoms.echo.labels import Pose, draw_labels
-from models.phantoms.echo.motion import move
-from models.phantoms.echo.tissue import DENSITY_PER_MM2, ELEVATION_MM, SLAB_MM, scatterers
-from models.phantoms.echo.valves import leaflets
+from models.phantoms.echo.motion import Motion, carry, move
+from models.phantoms.echo.tissue import DENSITY_PER_MM2, ELEVATION_MM, SLAB_MM, Scatterers, scatterers
+from models.phantoms.echo.valves import Leaflets, leaflets
 
 MIN_EF, MAX_EF = 5.0, 85.0
 MIN_RATE, MAX_RATE = 40.0, 140.0
@@ -23,7 +24,7 @@ class EchoClip:
     """One clip and its truth.
 
     ``frames`` uint8 [T, H, W]; ``labels`` uint8 [T, H, W], indices into :data:`LABELS`; ``phase`` float32 [T] in 0…1,
-    0 at end-diastole; ``volumes_ml`` float32 [T], the left ventricle of the geometry by area and length; ``ef`` percent,
+    0 at end-diastole; ``volumes_ml`` float32 [T], the geometry's left ventricle by area and length; ``ef`` percent,
     from the geometry at end-diastole and end-systole, whether or not a frame falls on them; ``end_diastole`` and
     ``end_systole``: frames nearest to them.
     """
@@ -63,6 +64,83 @@ def clip(
         raise ValueError(f"EF {ef} or heart rate {heart_rate} is out of range")
     if frames < 1 or fps <= 0 or size < 32:
         raise ValueError(f"{frames} frames of {size} pixels at {fps} a second")
+    view = scene(seed, ef=ef, heart_rate=heart_rate, frames=frames, fps=fps, size=size, variant=variant, start=start)
+    ends = move(view.patient, view.heart, ef, np.array([1.0, 0.0])).volumes_ml
+    return EchoClip(
+        frames=view.render(),
+        labels=draw_labels(view.patient, view.heart, view.motion, view.pose, *grid(view.scanner.mm_per_px, size)),
+        phase=np.mod(view.beats, 1.0).astype(np.float32),
+        volumes_ml=view.motion.volumes_ml.astype(np.float32),
+        ef=float(100 * (1 - ends[1] / ends[0])),
+        heart_rate=float(heart_rate),
+        fps=float(fps),
+        mm_per_px=view.scanner.mm_per_px,
+        seed=seed,
+        variant=variant,
+        end_diastole=_nearest(view.beats, 0.0),
+        end_systole=_nearest(view.beats, timing(heart_rate).end_systole),
+    )
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Everything a clip is drawn from. ``beats`` float [T]: phase that does not wrap; ``sway`` [T]: mm out of plane."""
+
+    patient: Patient
+    heart: Shape
+    beats: np.ndarray
+    motion: Motion
+    pose: Pose
+    sway: np.ndarray
+    tissue: Scatterers
+    valves: Leaflets
+    scanner: Scanner
+    fps: float
+    seed: tuple[int, int]
+
+    def echoes(self) -> Iterator[np.ndarray]:
+        """Complex echoes before noise and compression, float32 [ranges, beams, 2], frame by frame."""
+        tissue, valves = self.tissue, self.valves
+        across, along = tissue.carried.positions(self.motion, self.heart)
+        slab = np.float32(SLAB_MM)
+        for frame in range(len(self.beats)):
+            x, z = self.pose.place(across[frame], along[frame], frame)
+            height = np.mod(tissue.height + np.float32(self.sway[frame] + SLAB_MM / 2), slab) - slab / 2
+            seen = _ELEVATION_GAIN * np.exp(np.float32(-0.5 / ELEVATION_MM**2) * height * height)
+            leaf_x, leaf_z = self.pose.place(valves.u[frame], valves.w[frame], frame)
+            facing = np.abs(np.cos(valves.normal[frame] - np.arctan2(leaf_x, leaf_z) + self.pose.tilt[frame]))
+            yield self.scanner.envelope(
+                np.concatenate([x, leaf_x]),
+                np.concatenate([z, leaf_z]),
+                np.concatenate([tissue.amplitude * seen, valves.amplitude * (0.4 + 0.8 * facing)]),
+            )
+
+    def render(self) -> np.ndarray:
+        """Grey frames uint8 [T, size, size]."""
+        rng = np.random.default_rng([self.seed[0], 4, self.seed[1]])
+        size = self.scanner.size
+        pictures = np.empty((len(self.beats), size, size), np.uint8)
+        last = None
+        for frame, echo in enumerate(self.echoes()):
+            pictures[frame], last = self.scanner.picture(echo, rng, last, self.fps)
+        return pictures
+
+    def follow(self, x: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Paths of tissue, float32 [T, P] each, in mm from the probe.
+
+        ``x``, ``z``: where the tissue is at end-diastole when the heart lies as it does in frame 0.
+        """
+        u, w = self.pose.undo(x, z, 0)
+        row = np.clip(np.rint(w - self.heart.levels[0]).astype(int), 0, len(self.heart.levels) - 1)
+        across, along = carry(self.heart, u - self.heart.bend[row], w).positions(self.motion, self.heart)
+        placed = [self.pose.place(across[frame], along[frame], frame) for frame in range(len(self.beats))]
+        return np.stack([at[0] for at in placed]), np.stack([at[1] for at in placed])
+
+
+def scene(
+    seed: int, *, ef: float, heart_rate: float, frames: int, fps: float, size: int, variant: int, start: float
+) -> Scene:
+    """What :func:`clip` draws, for the same arguments."""
     who = _seen_again(patient(seed), variant)
     rng = np.random.default_rng([seed, 2, variant])
     heart = shape(who)
@@ -73,40 +151,19 @@ def clip(
     apex = float(rng.uniform(20, 36))
     depth = apex + max(heart.la_end, heart.ra_end) + float(rng.uniform(3, 26))
     setting = acquisition(rng, depth)
-    pose, sway = _pose(beats, full, apex, rng, fps, ef)
-    still = Pose(*(np.array([float(np.mean(part))]) for part in (pose.x, pose.z, pose.tilt)))
-    tissue = scatterers(who, heart, still, depth, setting.half_angle, rng)
-    scanner = Scanner(setting, DENSITY_PER_MM2, rng, size)
-    valves = leaflets(who, heart, motion, valve_opening(beats, at), rng)
-    across, along = tissue.carried.positions(motion, heart)
-    pictures = np.empty((frames, size, size), np.uint8)
-    for frame in range(frames):
-        x, z = pose.place(across[frame], along[frame], frame)
-        height = np.mod(tissue.height + np.float32(sway[frame] + SLAB_MM / 2), np.float32(SLAB_MM)) - SLAB_MM / 2
-        seen = _ELEVATION_GAIN * np.exp(np.float32(-0.5 / ELEVATION_MM**2) * height * height)
-        leaf_x, leaf_z = pose.place(valves.u[frame] + heart.bend[0], valves.w[frame], frame)
-        facing = np.abs(np.cos(valves.normal[frame] - np.arctan2(leaf_x, leaf_z) + pose.tilt[frame]))
-        echo = scanner.envelope(
-            np.concatenate([x, leaf_x]),
-            np.concatenate([z, leaf_z]),
-            np.concatenate([tissue.amplitude * seen, valves.amplitude * (0.4 + 0.8 * facing)]),
-        )
-        pictures[frame] = scanner.picture(echo, rng)
-    labels = draw_labels(who, heart, motion, pose, *grid(scanner.mm_per_px, size))
-    ends = move(who, heart, ef, np.array([1.0, 0.0])).volumes_ml
-    return EchoClip(
-        frames=pictures,
-        labels=labels,
-        phase=np.mod(beats, 1.0).astype(np.float32),
-        volumes_ml=motion.volumes_ml.astype(np.float32),
-        ef=float(100 * (1 - ends[1] / ends[0])),
-        heart_rate=float(heart_rate),
-        fps=float(fps),
-        mm_per_px=scanner.mm_per_px,
-        seed=seed,
-        variant=variant,
-        end_diastole=_nearest(beats, 0.0),
-        end_systole=_nearest(beats, at.end_systole),
+    pose, sway, rest = _pose(beats, full, apex, rng, fps, ef)
+    return Scene(
+        patient=who,
+        heart=heart,
+        beats=beats,
+        motion=motion,
+        pose=pose,
+        sway=sway,
+        tissue=scatterers(who, heart, rest, depth, setting.half_angle, rng),
+        valves=leaflets(who, heart, motion, valve_opening(beats, at), rng),
+        scanner=Scanner(setting, DENSITY_PER_MM2, rng, size),
+        fps=fps,
+        seed=(seed, variant),
     )
 
 
@@ -136,8 +193,8 @@ def _seen_again(who: Patient, variant: int) -> Patient:
 
 def _pose(
     beats: np.ndarray, full: np.ndarray, apex: float, rng: np.random.Generator, fps: float, ef: float
-) -> tuple[Pose, np.ndarray]:
-    """Where the heart lies in every frame, and by how many mm the tissue has moved through the plane."""
+) -> tuple[Pose, np.ndarray, Pose]:
+    """Where the heart lies in every frame, how many mm the tissue has moved through the plane, and the pose at rest."""
     seconds = np.arange(len(beats)) / fps
     breath = np.sin(2 * np.pi * (seconds / rng.uniform(3.5, 6) + rng.random()))
     effort = (1 - full) * min(1.0, ef / 60)
@@ -150,7 +207,7 @@ def _pose(
         apex + rng.uniform(0, 1.0) * breath + rng.normal(0, 0.6) * effort,
         tilt + np.deg2rad(rng.normal(0, 1.6) * effort + rng.normal(0, 0.4) * breath),
     )
-    return pose, sway
+    return pose, sway, Pose(np.array([x]), np.array([apex]), np.array([tilt]))
 
 
 def _nearest(beats: np.ndarray, phase: float) -> tuple[int, ...]:

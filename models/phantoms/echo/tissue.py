@@ -1,6 +1,6 @@
 """What the heart is made of, as ultrasound sees it: point scatterers that are tied to the tissue.
 
-Speckle is the interference of many scatterers in one resolution cell, so it moves with the tissue by itself, and changes
+Speckle is the interference of many scatterers in one resolution cell, so it moves with the tissue by itself and changes
 where the tissue is deformed or leaves the plane. Boundaries that face the beam reflect more than those along it.
 """
 
@@ -28,6 +28,7 @@ from models.phantoms.fields import smooth_field
 DENSITY_PER_MM2 = 1.1
 SLAB_MM = 14.0  # thickness of the tissue around the plane of view; what leaves it comes back on the other side
 ELEVATION_MM = 3.0  # standard deviation of the beam across the plane
+_FUZZ_MM = 0.9
 _SIDE = 192  # samples a side of the map from which scatterers read what they are made of
 
 
@@ -52,8 +53,10 @@ def scatterers(
     keep = np.abs(x) < z * float(np.tan(half_angle)) + 8
     x, z = x[keep], z[keep]
     strength = _strength(of, rest, pose, width, reach, rng)
-    column = np.rint((x + width) * ((_SIDE - 1) / (2 * width))).astype(int)
-    amplitude = strength[np.rint(z * ((_SIDE - 1) / reach)).astype(int), column]
+    # Real walls have no sharp edge: trabeculae, and a slice that is thick.
+    fuzz = rng.normal(0, _FUZZ_MM, (2, len(x))).astype(np.float32)
+    column = np.rint(np.clip((x + fuzz[0] + width) / (2 * width), 0, 1) * (_SIDE - 1)).astype(int)
+    amplitude = strength[np.rint(np.clip((z + fuzz[1]) / reach, 0, 1) * (_SIDE - 1)).astype(int), column]
     seen = amplitude > 10 ** (-34 / 20)
     x, z, amplitude = x[seen], z[seen], amplitude[seen]
     u, w = pose.undo(x, z, 0)
@@ -85,8 +88,7 @@ def _strength(of: Patient, rest: Shape, pose: Pose, width: float, reach: float, 
     row = np.clip(np.rint(w - rest.levels[0]).astype(int), 0, len(rest.levels) - 1)
     across = u - rest.bend[row]
     sides = rest.curves[:, row]
-    db = np.full(x.shape, of.outside_db, np.float32)
-    db += 6 * smooth_field(x.shape, 14 / step_x, rng)
+    db = (of.outside_db + 6 * smooth_field(x.shape, 14 / step_x, rng)).astype(np.float64)
     muscle = label == MYOCARDIUM
     septal = across < (sides[SEPTUM_LEFT] + sides[LATERAL_INNER]) / 2
     lean = np.where(septal, of.septum_db, of.lateral_db)
@@ -120,7 +122,7 @@ def _strength(of: Patient, rest: Shape, pose: Pose, width: float, reach: float, 
 
 
 def _at(rest: Shape, rows: tuple[int, ...], level: float) -> float:
-    place = int(round(level - rest.levels[0]))
+    place = round(level - rest.levels[0])
     return float(np.mean([rest.curves[row][place] for row in rows]))
 
 

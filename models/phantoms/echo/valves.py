@@ -16,7 +16,7 @@ _THICK_MM = 0.45
 
 @dataclass(frozen=True)
 class Leaflets:
-    """Points of all leaflets: ``u``, ``w`` float32 [T, P] mm; ``amplitude`` complex64 [P]; ``normal`` [T, P] radians."""
+    """All leaflets: ``u``, ``w`` float32 [T, P] mm; ``amplitude`` complex64 [P]; ``normal`` float32 [T, P] radians."""
 
     u: np.ndarray
     w: np.ndarray
@@ -29,8 +29,8 @@ def leaflets(of: Patient, rest: Shape, motion: Motion, opening: np.ndarray, rng:
     mitral = _hinges(rest, motion, (SEPTUM_LEFT, LATERAL_INNER), rest.mitral)
     tricuspid = _hinges(rest, motion, (SEPTUM_RIGHT, RIGHT_INNER), rest.tricuspid)
     parts = [
-        *_valve(mitral, of.leaflet_split, of, opening, 10 ** (7 / 20), rng),
-        *_valve(tricuspid, 0.45, of, opening * 0.9, 10 ** ((of.right_db + 8) / 20), rng),
+        *_valve(mitral, of.leaflet_split, of, opening, 10 ** (of.leaflet_db / 20), rng),
+        *_valve(tricuspid, 0.45, of, opening * 0.9, 10 ** ((of.leaflet_db + 0.7 * of.right_db) / 20), rng),
     ]
     u, w, normal = (np.concatenate([part[k] for part in parts], axis=1).astype(np.float32) for k in (0, 1, 3))
     return Leaflets(u, w, np.concatenate([part[2] for part in parts]).astype(np.complex64), normal)
@@ -66,7 +66,7 @@ def _valve(
         shut = np.arccos(np.clip(share * span / length, 0.2, 1.0))
         wide = np.deg2rad(of.leaflet_open)
         angle = shut + (wide - shut) * opening
-        curl = 0.45 * (1 - opening) - 0.5 * opening
+        curl = 0.5 * (1 - opening) - 0.5 * opening
         along = np.linspace(0, 1, _NODES)
         bent = angle[:, None] - curl[:, None] * (along - 0.5) * 1.4
         sign = np.sign(toward - hinge)[:, None]
