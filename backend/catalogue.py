@@ -103,7 +103,10 @@ for _system in (
         name="echo",
         title="Echo",
         paper="JVID: Joint Video-Image Diffusion (arXiv 2409.14149)",
-        summary="A beating heart with a requested ejection fraction.",
+        summary="Measure the ejection fraction of any clip; make a heart beat with the one you ask for.",
+        state="first part",
+        service="backend.services.echo",
+        tab="app.tabs.echo",
     ),
     System(
         name="privacy",

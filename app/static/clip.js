@@ -10,7 +10,16 @@ import { STYLE } from "./clip_style.js";
 
 const SPEEDS = [0.1, 0.25, 0.5, 1, 1.5, 2];
 const OPACITY = 0.4;
+// Shapes on a grid of 16: fonts lack these signs on many machines.
+const ICONS = {
+  play: "M4 2.5v11l9-5.5z", pause: "M4 2.5h3v11H4zM9 2.5h3v11H9z", back: "M3 2.5h2v11H3zM13 2.5v11l-7-5.5z",
+  on: "M11 2.5h2v11h-2zM3 2.5v11l7-5.5z", again: "M8 2.6a5.4 5.4 0 1 0 5.2 6.9l-1.7-.5A3.6 3.6 0 1 1 8 4.4v2.2l4-3.1L8 .4z",
+};
 const alive = new Set();
+
+function icon(name) {
+  return `<svg viewBox="0 0 16 16" width="14" height="14" aria-hidden="true"><path d="${ICONS[name]}" fill="currentColor"/></svg>`;
+}
 
 class Clips extends Part {
   static observedAttributes = ["panes"];
@@ -70,9 +79,13 @@ class Clips extends Part {
       this.show(...figures);
       return;
     }
-    const button = (words, title, act) => element("button", { type: "button", title, "aria-label": title, onclick: act }, words);
-    this.playing = button("▶", "Play or pause (Space)", () => this.toggle());
-    this.again = button("↻", "Play again and again (L)", () => this.setLoop(!this.loop));
+    const button = (name, title, act) => {
+      const made = element("button", { type: "button", title, "aria-label": title, onclick: act });
+      made.innerHTML = icon(name);
+      return made;
+    };
+    this.playing = button("play", "Play or pause (Space)", () => this.toggle());
+    this.again = button("again", "Play again and again (L)", () => this.setLoop(!this.loop));
     this.pace = element("select", { "aria-label": "Speed", title: "Speed ([ and ])", onchange: (event) => this.setSpeed(Number(event.target.value)) },
       ...SPEEDS.map((speed) => element("option", { value: speed, selected: speed === this.speed }, `${speed}×`)));
     this.place = element("output", { class: "cv-place", "aria-live": "off" });
@@ -84,8 +97,8 @@ class Clips extends Part {
     this.show(element("div", { class: "cv-panes" }, ...figures),
       element("div", { class: "cv-scrub" }, element("div", { class: "cv-marks" }, ...this.marks()), this.scrub),
       element("div", { class: "cv-bar" },
-        element("div", { class: "cv-buttons" }, button("⏮", "One frame back (Left)", () => this.step(-1)), this.playing,
-          button("⏭", "One frame on (Right)", () => this.step(1)), this.again),
+        element("div", { class: "cv-buttons" }, button("back", "One frame back (Left)", () => this.step(-1)), this.playing,
+          button("on", "One frame on (Right)", () => this.step(1)), this.again),
         this.pace, styles.length ? this.overlayTools() : null, this.place),
       styles.length ? element("div", { class: "cv-legend" }, ...styles.map(({ title, colour }) => element("span", {},
         element("i", { style: `background:${colour}` }), title))) : null);
@@ -172,7 +185,7 @@ class Clips extends Part {
 
   tell() {
     if (!this.playing) return;
-    this.playing.textContent = this.timer ? "⏸" : "▶";
+    this.playing.innerHTML = icon(this.timer ? "pause" : "play");
     this.dataset.playing = String(Boolean(this.timer));
   }
 
@@ -268,14 +281,17 @@ class Clips extends Part {
   }
 }
 
-// Keys work without a click when nothing else has the focus: they go to the player that is in view.
+// Keys work without a click when nothing that takes keys itself has the focus: they go to the player that is in view.
 document.addEventListener("keydown", (event) => {
-  if (event.target !== document.body || document.querySelector("dialog[open]")) return;
-  const inView = [...alive].find((player) => {
+  const target = event.composedPath()[0];
+  const pressed = target.matches?.("button, a, summary, [role=tab]");
+  if (document.querySelector("dialog[open]") || (target !== document.body && !pressed)) return;
+  if (pressed && (event.key === " " || target.getAttribute("role") === "tab")) return;
+  const inView = [...alive].filter((player) => {
     const box = player.getBoundingClientRect();
     return box.height > 0 && box.top < innerHeight && box.bottom > 0;
   });
-  inView?.key(event);
+  if (!inView.some((player) => event.composedPath().includes(player))) inView[0]?.key(event);
 });
 
 if (!customElements.get("ss-clip")) customElements.define("ss-clip", Clips);

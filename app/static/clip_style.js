@@ -17,6 +17,7 @@ canvas.cv-labels { position: absolute; inset: 0; height: 100%; pointer-events: n
 .cv-bar button { min-width: 34px; height: 30px; padding: 0 8px; font: inherit; line-height: 1; cursor: pointer; border-radius: 6px;
   color: var(--button-secondary-text-color); background: var(--button-secondary-background-fill);
   border: 1px solid var(--border-color-primary); }
+.cv-bar svg { display: block; margin: auto; }
 .cv-bar button:hover { background: var(--button-secondary-background-fill-hover); }
 .cv-bar button[aria-pressed="true"] { background: var(--color-accent-soft); }
 :is(.cv-bar button, select, input):focus-visible { outline: 2px solid var(--color-accent); outline-offset: 1px; }

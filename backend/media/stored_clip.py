@@ -49,11 +49,11 @@ class StoredClip:
 
 def write_stored_clip(path: Path, clip: StoredClip, provenance: Provenance) -> None:
     """Write it as NPZ: ``frames``, ``fps``, and what else is known of it."""
-    arrays = {"frames": clip.frames, "fps": np.float64(clip.fps)}
+    arrays: dict[str, np.ndarray] = {"frames": clip.frames, "fps": np.array(clip.fps, np.float64)}
     if clip.labels is not None:
         arrays["labels"] = clip.labels
     if clip.mm_per_px is not None:
-        arrays["mm_per_px"] = np.float64(clip.mm_per_px)
+        arrays["mm_per_px"] = np.array(clip.mm_per_px, np.float64)
     if clip.volumes_ml is not None:
         arrays["volumes_ml"] = np.asarray(clip.volumes_ml, np.float32)
     for name in ("end_diastole", "end_systole"):

@@ -1,0 +1,96 @@
+"""Store what an echo job made: the clip, its curve as a table, and films of it, all with the same origin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from backend.jobs.contract import JobContext
+from backend.media.stored_clip import MEDIA_TYPE, StoredClip, write_stored_clip
+from backend.media.write_csv import write_csv
+from backend.media.write_mp4 import write_mp4
+from backend.provenance import Provenance
+from backend.services.echo.overlay import enlarged, overlaid
+from backend.services.echo.requests import Measured
+
+ENLARGED = 4  # times, of films: 112 pixels are few on a screen
+
+
+@dataclass(frozen=True)
+class Keeper:
+    """Adds artifacts to one job. ``weights`` maps the names of the networks used to their SHA-256."""
+
+    ctx: JobContext
+    synthetic: bool
+    parents: Sequence[str] = ()
+    weights: Mapping[str, str] = field(default_factory=dict)
+    seed: int | None = None
+    sampler: str = ""
+    steps: int | None = None
+
+    def add(
+        self,
+        name: str,
+        media_type: str,
+        write: Callable[[Path, Provenance], None],
+        kind: str,
+        properties: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Id of whatever ``write`` puts into the file."""
+        view = self.ctx.artifact(
+            name,
+            media_type,
+            write,
+            kind=kind,
+            synthetic=self.synthetic,
+            parents=self.parents,
+            seed=self.seed,
+            sampler=self.sampler,
+            steps=self.steps,
+            weights=self.weights,
+            properties=properties,
+        )
+        return view.id
+
+    def clip(self, name: str, clip: StoredClip, properties: Mapping[str, Any] | None = None) -> str:
+        """Id of the clip as NPZ."""
+        facts = {"frames": len(clip.frames), "fps": clip.fps, "kind": "clip", **(properties or {})}
+        return self.add(name, MEDIA_TYPE, lambda path, made: write_stored_clip(path, clip, made), "clip", facts)
+
+    def film(self, name: str, frames: np.ndarray, fps: float, labels: np.ndarray | None = None) -> str:
+        """Id of an MP4, enlarged; with ``labels`` uint8 [T, H, W] they lie over the frames."""
+
+        def pictures() -> Iterator[np.ndarray]:
+            for index, frame in enumerate(frames):
+                self.ctx.check_cancelled()
+                large = enlarged(frame, ENLARGED)
+                if labels is None:
+                    yield large
+                else:
+                    wide = labels[index].repeat(ENLARGED, axis=0).repeat(ENLARGED, axis=1)
+                    yield overlaid(large, wide)
+
+        def write(path: Path, made: Provenance) -> None:
+            write_mp4(path, pictures(), fps, made)
+
+        return self.add(name, "video/mp4", write, "video")
+
+    def curve(self, name: str, measured: Measured) -> str:
+        """Id of the CSV of what the page plots: one row a frame."""
+        unit = measured.unit
+        columns = ("frame", "time [s]", f"LV volume [{unit}]", f"LV volume, smoothed [{unit}]", "mark", "EF [%]")
+        marks = dict.fromkeys(measured.end_diastole, "ED") | dict.fromkeys(measured.end_systole, "ES")
+
+        def rows() -> Iterator[tuple[Any, ...]]:
+            for frame, (volume, smooth) in enumerate(zip(measured.volumes, measured.smooth, strict=True)):
+                told = measured.ef if frame == 0 else None
+                yield frame + 1, frame / measured.fps, volume, smooth, marks.get(frame, ""), told
+
+        def write(path: Path, made: Provenance) -> None:
+            write_csv(path, columns, rows(), made)
+
+        return self.add(name, "text/csv", write, "table")
