@@ -90,7 +90,8 @@ def read_echo_clip(
     frames, notes = native.frames, list(native.notes)
     _check_length(len(frames), min_frames)
     fan = _fan(native)
-    inside = fan.mask(*frames.shape[1:3])
+    # A square that was cut before has nothing beside its fan, so the rim is left in peace.
+    inside = fan.mask(*frames.shape[1:3], margin=2 if _already_cropped(native, fan) else 0)
     if frames.ndim == 4:
         notes += refuse_doppler(frames, inside)
     notes += _say(fan, frames, inside)
@@ -136,8 +137,7 @@ def resample(frames: np.ndarray, times: np.ndarray, fps: float) -> np.ndarray:
     speckle, and the error in time of the nearest one is then at most a quarter of the new frame time.
     """
     length = times[-1] + (times[-1] - times[0]) / max(1, len(times) - 1)  # the last frame is shown as long as others
-    wanted = np.arange(max(1, int(np.floor(length * fps + 1e-6)))) / fps
-    wanted = wanted[wanted <= times[-1] + 0.5 / fps]
+    wanted = np.arange(max(1, int(np.floor(length * fps + 0.02)))) / fps
     after = np.clip(np.searchsorted(times, wanted - 1e-9), 1, len(times) - 1)
     part = np.clip((wanted - times[after - 1]) / (times[after] - times[after - 1]), 0, 1)
     if fps_of(times) >= SHARP_RATIO * fps:

@@ -94,7 +94,7 @@ def decode_clip(
 
 def fps_of(times: np.ndarray) -> float:
     """Frames a second by the median distance of rising ``times`` [T] in s; :data:`ASSUMED_FPS` for a single one."""
-    return float(1 / np.median(np.diff(times))) if len(times) > 1 else ASSUMED_FPS
+    return round(float(1 / np.median(np.diff(times))), 6) if len(times) > 1 else ASSUMED_FPS
 
 
 def evenly(times: np.ndarray) -> bool:

@@ -5,7 +5,7 @@ the writer had to change (padding), and the provenance. Where each format keeps 
 
 ========  ====================================================================================================
 PNG       iTXt ``SynthScope provenance``; the sentences also as tEXt ``Disclaimer``
-MP4       metadata ``comment``
+MP4, AVI  metadata ``comment``
 DICOM     Image Comments (0020,4000), the standard LT of the General Image module, while it fits its 10 240
           characters; else the private UT (0099,xx01) of creator ``SYNTHSCOPE``
 NIfTI     header extension of code 6 (comment)
@@ -124,8 +124,8 @@ def read_mark(path: Path) -> Mark | None:
             head = file.read(1024)
         if head.startswith(b"\x89PNG"):
             text = _png(path)
-        elif head[4:8] == b"ftyp":
-            text = _mp4(path)
+        elif head[4:8] == b"ftyp" or (head[:4], head[8:12]) == (b"RIFF", b"AVI "):
+            text = _clip(path)
         elif head[128:132] == b"DICM":
             text = _dicom(path)
         elif head[:4] in (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"):
@@ -162,7 +162,7 @@ def _png(path: Path) -> str:
     return ""
 
 
-def _mp4(path: Path) -> str:
+def _clip(path: Path) -> str:
     from backend.media.video import read_metadata
 
     return read_metadata(path).get("comment", "")

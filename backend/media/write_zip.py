@@ -13,7 +13,7 @@ from backend.media.marks import ZIP_MARK, Mark, replacing
 from backend.provenance import Provenance, canonical_json
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # one time for all entries, the earliest a ZIP can say
-PACKED = {".png", ".tif", ".gz", ".npz", ".zip"}  # deflated inside already
+PACKED = {".png", ".tif", ".gz", ".npz", ".zip", ".avi", ".mp4"}  # deflated inside already
 
 
 def write_zip(

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import JPEG2000Lossless, RLELossless, UID, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import UID, ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless, generate_uid
 
 from backend.media.dicom import read_dicom
 from backend.media.limits import Limits
@@ -122,7 +122,9 @@ def text_screen(frames: int, scrolling: bool) -> np.ndarray:
     for index, frame in enumerate(out):
         for line in range(-2, 14):
             place = (12, 20 + 18 * line - (3 * index % 18 if scrolling else 0))
-            cv2.putText(frame, f"MEASUREMENT {line}: LVEF 0.{line + 30}", place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (200,) * 3)
+            cv2.putText(
+                frame, f"MEASUREMENT {line}: LVEF 0.{line + 30}", place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (200,) * 3
+            )
     return out
 
 
