@@ -52,10 +52,10 @@ class Regressor(nn.Module):
         return self.both(clips)[0]
 
     def both(self, clips: Tensor) -> tuple[Tensor, Tensor]:
-        """As :meth:`forward`, and the volume in every frame, (N, T): decilitres if the clips had the scale to tell."""
+        """As :meth:`forward`, and the volume in every frame as a share of that at end-diastole, (N, T)."""
         moments = self._moments(clips)
         pooled = torch.cat([moments.mean(2), moments.amax(2), moments.amin(2)], 1)
-        return 45 + 20 * self.head(pooled)[:, 0], 1 + self.volume(moments)[:, 0]
+        return 45 + 20 * self.head(pooled)[:, 0], 0.75 + self.volume(moments)[:, 0]
 
     def features(self, clips: Tensor) -> Tensor:
         """(N, 1, T, H, W) float32 in 0…1 → (N, 2 × last width): mean and spread over time of what it sees.

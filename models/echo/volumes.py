@@ -83,9 +83,13 @@ def area_length(mask: np.ndarray, mm_per_px: float | None = None, *, atrium: Poi
         away = np.hypot(*(points - middle).T)
         apex = points[away >= away.max() - 1.0].mean(0)
         axis = apex - middle
-        axis /= np.hypot(*axis)
+        axis /= max(float(np.hypot(*axis)), 1e-6)
         apex, base = _leave(soft, middle, axis), _leave(soft, middle, -axis)
         towards_base = -axis
+    if np.hypot(*(apex - base)) < 2:  # a shape so odd that the line misses it: its mere extent along the axis
+        along = (points - points.mean(0)) @ towards_base
+        apex = points.mean(0) + towards_base * (along.min() - 0.5)
+        base = points.mean(0) + towards_base * (along.max() + 0.5)
     scale = mm_per_px or 1.0
     area = float(share.sum()) * scale**2
     length = float(np.hypot(*(apex - base))) * scale

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from models.echo.volumes import LEAST_PIXELS, area_length, curve
 
@@ -95,6 +96,23 @@ def test_holes_are_filled_and_shares_of_pixels_count() -> None:
 def test_a_ventricle_at_the_edge_of_the_image() -> None:
     found = area_length(ellipse(38, 20, centre=(20.0, 56.0)), MM, atrium=(90.0, 56.0))
     assert found.apex[0] == pytest.approx(-0.5, abs=0.5)
+
+
+def test_shapes_that_are_no_ventricle_still_have_a_finite_volume() -> None:
+    rng = np.random.default_rng(0)
+    shapes = [np.zeros((112, 112), bool) for _ in range(3)]
+    shapes[0][40, 20:80] = True
+    shapes[1][np.arange(20, 80), np.arange(20, 80)] = True
+    shapes[2][20:90, 20:23] = shapes[2][20:23, 20:90] = shapes[2][20:90, 87:90] = True
+    for _ in range(60):
+        rough = ndimage.gaussian_filter(rng.standard_normal((112, 112)), rng.uniform(1, 8))
+        pieces, _ = ndimage.label(rough > rough.std() * 0.8)
+        shapes.append(pieces == np.bincount(pieces.ravel())[1:].argmax() + 1)
+    for shape in shapes:
+        found = area_length(shape, MM)
+        assert 0 < found.ml < 1e4
+        assert found.length >= 2 * MM
+        assert np.isfinite(found.discs_ml)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,132 @@
+"""Train a network on batches that are drawn as it goes: one step after the other, resumable at any of them."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.topology.fit import FitState
+
+Batch = tuple[Tensor, ...]
+BatchOf = Callable[[int, np.random.Generator], Batch]
+LossOf = Callable[[nn.Module, Batch], Tensor]
+Callback = Callable[[int, float, float], None]
+
+
+@dataclass(frozen=True)
+class SupervisedConfig:
+    """``warm_up`` is a share of the whole training; ``ema`` the decay of the weights' moving average."""
+
+    learning_rate: float = 2e-3
+    warm_up: float = 0.03
+    weight_decay: float = 1e-4
+    ema: float = 0.995
+
+
+def fit(
+    model: nn.Module,
+    batch_of: BatchOf,
+    loss_of: LossOf,
+    config: SupervisedConfig | None = None,
+    *,
+    minutes: float | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    state: FitState | None = None,
+    callback: Callback | None = None,
+) -> FitState:
+    """Train ``model`` in place and leave the moving average of its weights in it.
+
+    ``batch_of(step, rng)`` gives a tuple of tensors, ``loss_of(model, batch)`` a scalar. Stops after ``minutes`` or
+    ``steps``, whichever is first, all calls together; the learning rate follows a cosine over it. Each step draws from
+    a generator seeded by ``(seed, step)``, so a resumed run sees what an uninterrupted one would.
+    ``callback(step, fraction, loss)`` is called after every step; what it raises stops training and leaves ``state``
+    usable. Raises ``ValueError`` without a limit above zero.
+    """
+    config = config or SupervisedConfig()
+    limits = [limit for limit in (minutes, steps) if limit is not None]
+    if not limits or min(limits) <= 0:
+        raise ValueError("training needs a limit above zero: minutes or steps")
+    state = state if state is not None else FitState()
+    device = next(model.parameters()).device
+    average = copy.deepcopy(model)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    if state.step:
+        model.load_state_dict(state.model)
+        average.load_state_dict(state.average)
+        optimiser.load_state_dict(state.optimiser)
+    model.train()
+    began = time.monotonic() - state.seconds
+    try:
+        while (fraction := _fraction(state, time.monotonic() - began, minutes, steps)) < 1.0:
+            batch = batch_of(state.step, np.random.default_rng([seed, state.step]))
+            for group in optimiser.param_groups:
+                group["lr"] = config.learning_rate * _schedule(fraction, config.warm_up)
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+                loss = loss_of(model, tuple(part.to(device) for part in batch))
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimiser.step()
+            _follow(average, model, min(config.ema, (1 + state.step) / (10 + state.step)))
+            state.step += 1
+            state.losses.append(float(loss.detach()))
+            if callback:
+                callback(state.step, fraction, state.losses[-1])
+    finally:
+        state.seconds = time.monotonic() - began
+        state.model = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+        state.average = {name: value.detach().cpu().clone() for name, value in average.state_dict().items()}
+        state.optimiser = copy.deepcopy(optimiser.state_dict())
+        model.load_state_dict(average.state_dict())
+        model.eval()
+    return state
+
+
+def outline_loss(model: nn.Module, batch: Batch) -> Tensor:
+    """For frames (N, 1, H, W) and labels (N, H, W), int64: cross-entropy plus 1 − soft Dice averaged over labels."""
+    frames, labels = batch
+    logits = model(frames).float()
+    probability = torch.softmax(logits, 1)
+    truth = F.one_hot(labels, logits.shape[1]).movedim(-1, 1).float()
+    # Summed over the batch, so that a label that a frame lacks is not a label without overlap.
+    overlap = (probability * truth).sum((0, 2, 3))
+    dice = (2 * overlap + 1) / (probability.sum((0, 2, 3)) + truth.sum((0, 2, 3)) + 1)
+    return F.cross_entropy(logits, labels) + 1 - dice[1:].mean()
+
+
+def ejection_loss(model: nn.Module, batch: Batch) -> Tensor:
+    """For clips (N, 1, T, H, W), ejection fractions in % (N,) and volumes (N, T) in shares of end-diastole."""
+    clips, ef, volumes = batch
+    found, course = model.both(clips)  # type: ignore[operator]
+    return F.smooth_l1_loss(found.float() / 10, ef / 10) + 10 * F.mse_loss(course.float(), volumes)
+
+
+def _fraction(state: FitState, seconds: float, minutes: float | None, steps: int | None) -> float:
+    shares = []
+    if minutes is not None:
+        shares.append(seconds / (60.0 * minutes))
+    if steps is not None:
+        shares.append(state.step / steps)
+    return max(shares)
+
+
+def _schedule(fraction: float, warm_up: float) -> float:
+    if fraction < warm_up:
+        return max(fraction / warm_up, 0.02)
+    return 0.5 * (1 + float(np.cos(np.pi * (fraction - warm_up) / (1 - warm_up)))) + 0.01
+
+
+@torch.no_grad()
+def _follow(average: nn.Module, model: nn.Module, decay: float) -> None:
+    for slow, fast in zip(average.parameters(), model.parameters(), strict=True):
+        slow.lerp_(fast, 1 - decay)
+    for kept, latest in zip(average.buffers(), model.buffers(), strict=True):
+        kept.copy_(latest)
