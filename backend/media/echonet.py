@@ -8,6 +8,7 @@ traced frame first the long axis, then twenty chords across it. A file is writte
 from __future__ import annotations
 
 import csv
+import io
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -102,7 +103,8 @@ def read_folder(folder: Path) -> EchoFolder:
         raise _no_table([columns])
     files = _files(folder)
     fraction = _is_fraction([_number(row[places["ef"]]) for row in rows])
-    tracings = _tracings(folder / TRACINGS) if layout == "echonet" and (folder / TRACINGS).is_file() else {}
+    traced = table.parent / TRACINGS
+    tracings = _tracings(traced) if layout == "echonet" and traced.is_file() and _inside(traced, folder) else {}
     entries, absent, wrong = [], 0, 0
     for row in rows:
         ef = _number(row[places["ef"]])
@@ -153,12 +155,6 @@ def tracing_mask(lines: np.ndarray, height: int, width: int) -> np.ndarray:
 def _find_table(folder: Path) -> tuple[Path, Literal["echonet", "table"]]:
     for place in (folder, *sorted(item for item in folder.iterdir() if item.is_dir())):
         if (place / FILE_LIST).is_file() and _inside(place / FILE_LIST, folder):
-            if place != folder:
-                raise UserError(
-                    "The clips lie one folder deeper.",
-                    "A subfolder holds the table FileList.csv.",
-                    "Choose that folder.",
-                )
             return place / FILE_LIST, "echonet"
     found, headers = [], []
     for path in sorted(folder.rglob("*.csv")):
@@ -202,7 +198,7 @@ def _read_table(path: Path, *, header_only: bool = False) -> tuple[list[str], li
     first = text.split("\n", 1)[0]
     separator = max(",;\t", key=first.count)
     try:
-        lines = csv.reader(text.splitlines(), delimiter=separator)
+        lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
         columns = [title.strip() for title in next(lines, [])]
         if header_only:
             return columns, []
@@ -310,9 +306,10 @@ def _files(folder: Path) -> dict[str, list[Path]]:
     """All clips below the folder by their name without suffix."""
     found: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file():
-            if _inside(path, folder):
-                found.setdefault(_stem(path.name), []).append(path)
+        # DICOM files are often called by a UID, whose last number looks like a suffix.
+        known = path.suffix.lower() in SUFFIXES or path.suffix[1:].isdigit()
+        if known and not path.name.startswith(".") and path.is_file() and _inside(path, folder):
+            found.setdefault(_stem(path.name), []).append(path)
     return found
 
 

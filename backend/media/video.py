@@ -106,7 +106,8 @@ def read_clip(
     """Decode every frame of the first video stream; sound is left out, rotation is applied.
 
     Frames of more than ``max_side`` pixels on their longer side are scaled down to it by area while they are decoded,
-    and the limit of pixels then counts what comes out. ``cancelled`` is asked several times a second; when it says yes the decoder is killed and ``UserError`` raised.
+    and the limit of pixels then counts what comes out. ``cancelled`` is asked several times a second; when it says yes
+    the decoder is killed and ``UserError`` raised.
     Raises ``UserError`` when the file is no clip, damaged, over the limits in frames or pixels, or takes longer than
     ``timeout_s`` seconds. A clip whose end is cut off gives the frames that are whole, and ``properties['damaged']``.
     """
