@@ -55,7 +55,7 @@ def build(runtime: Runtime, shell: Shell) -> None:
     downloads = shell.downloads()
     card = shell.provenance()
 
-    shell.on(sample.change, lambda chosen: _open_sample(runtime, chosen), [sample], [source])
+    shell.on(sample.change, lambda chosen: open_sample(runtime, chosen), [sample], [source])
     shell.on(uploaded.change, lambda new: (new, "") if new else (gr.skip(), gr.skip()), [uploaded], [source, sample])
     shown = [result, downloads.html, card.html]
     chosen = shell.on(source.change, lambda new: _look(runtime, shell, new), [source], [contents, run])
@@ -86,7 +86,8 @@ def measured_html(made: MeasureResult) -> str:
     return echo_html([pane], made.measured, truth=made.truth, notes=[*about, *made.notes])
 
 
-def _open_sample(runtime: Runtime, chosen: str) -> Any:
+def open_sample(runtime: Runtime, chosen: str) -> Any:
+    """Id of the sample's artifact, for a hidden box of artifact ids; ``chosen`` is what the strip wrote."""
     chosen = chosen.partition(" ")[0]
     return accept_sample(runtime, chosen, actor=LOCAL).id if chosen else gr.skip()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,8 @@ class Keeper:
                 told = measured.ef if frame == 0 else None
                 yield frame + 1, frame / measured.fps, volume, smooth, marks.get(frame, ""), told
 
-        def write(path: Path, made: Provenance) -> None:
-            write_csv(path, columns, rows(), made)
+        return self.rows(name, columns, rows())
 
-        return self.add(name, "text/csv", write, "table")
+    def rows(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+        """Id of a CSV."""
+        return self.add(name, "text/csv", lambda path, made: write_csv(path, columns, rows, made), "table")

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from backend.media.echo_clip import EchoSource
     from models.echo.meter import Measurement, Meter
 
+LEAST_FRAMES = 8  # fewer hold no beat
 RATES = (1.0, 500.0)  # frames a second that a person may state
 PREVIEW_SIZE = 3  # times
 
@@ -64,8 +65,11 @@ def run_measure(request: MeasureRequest, ctx: JobContext) -> MeasureResult:
     return result
 
 
-def open_source(ctx: JobContext, given: ArtifactView, request: MeasureRequest) -> EchoSource:
-    """The clip as 112×112 grey frames with the rate and scale that the request states. Raises ``UserError``."""
+def open_source(ctx: JobContext, given: ArtifactView, request: MeasureRequest, least: int = LEAST_FRAMES) -> EchoSource:
+    """The clip as 112×112 grey frames with the rate and scale that the request states.
+
+    Raises ``UserError`` for what is no echo clip or has fewer than ``least`` frames.
+    """
     from dataclasses import replace
 
     from backend.media.echo_clip import read_echo_clip
@@ -78,7 +82,7 @@ def open_source(ctx: JobContext, given: ArtifactView, request: MeasureRequest) -
                 "Leave it at 0 to take what the file says.",
             )
     limits = Limits.from_settings(get_settings())
-    source = read_echo_clip(ctx.open(given.id), limits, native_fps=request.fps or None)
+    source = read_echo_clip(ctx.open(given.id), limits, native_fps=request.fps or None, min_frames=least)
     if request.mm_per_px:
         source = replace(source, mm_per_px=request.mm_per_px)
     if len(source.frames) > MAX_FRAMES:

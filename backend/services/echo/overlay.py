@@ -53,3 +53,21 @@ def png_bytes(pixels: np.ndarray) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, format="PNG")
     return stream.getvalue()
+
+
+def moving_png(frames: np.ndarray, fps: float, factor: int = 3) -> bytes:
+    """An animated PNG of uint8 [T, H, W], enlarged: every browser plays it, and elsewhere it shows its first frame."""
+    from PIL import Image
+
+    pictures = [Image.fromarray(enlarged(frame, factor)) for frame in frames]
+    stream = io.BytesIO()
+    pictures[0].save(
+        stream,
+        format="PNG",
+        save_all=True,
+        append_images=pictures[1:],
+        duration=1000 / fps,
+        loop=0,
+        compress_level=1,
+    )
+    return stream.getvalue()
