@@ -8,7 +8,7 @@ from backend.errors import UserError
 
 LIT = 40  # grey levels below which a colour cannot be told
 SATURATED = 0.35  # (max − min) / max of the channels, from which a pixel counts as coloured
-CHROMA = 40  # and its least difference of channels, above what coding leaves in greys
+CHROMA = 16  # and its least difference of channels, above what coding leaves in greys
 FEW, MANY = 0.002, 0.02  # shares of the fan: below the first nothing is said, from the second on it is Doppler
 TINTED = 0.7  # share of the lit pixels that are coloured when the whole picture is shown in one tint
 ONE_HUE = 0.9  # length of the mean hue vector, 1 when all hues agree
@@ -29,9 +29,14 @@ def refuse_doppler(frames: np.ndarray, inside: np.ndarray) -> list[str]:
     Doppler paints part of the fan in strong colours of its own; a tint colours all of it in one hue. Raises
     ``UserError`` for colour Doppler: the grey that the flow covers is not in the file any more.
     """
+    import cv2
+
     shares, lit_shares, hues = [], [], []
     step = max(1, int(np.sqrt(inside.sum() / ENOUGH)))
+    grain = max(3, max(frames.shape[1:3]) // 64) | 1
     for frame in frames[:: max(1, len(frames) // MOST)]:
+        # Flow covers areas; dithered palettes (GIF) colour single pixels and are grey on the whole.
+        frame = cv2.blur(frame, (grain, grain))
         pixels = frame[::step, ::step][inside[::step, ::step]].astype(np.int16)
         high = pixels.max(-1)
         chroma = high - pixels.min(-1)

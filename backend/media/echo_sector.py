@@ -54,22 +54,34 @@ def find_fan(frames: np.ndarray) -> Fan | None:
     ``None`` when no area is large enough. Only evenly chosen 64 frames are looked at.
     """
     chosen, factor = _reduced(frames)
-    method: Literal["motion", "texture"] = "motion"
-    if len(chosen) >= TEXTURE_FRAMES:
-        found = _largest(_moving(chosen))
-    else:
-        method, sector = "texture", find_sector(chosen)
-        found = _largest(sector.mask) if sector.method == "texture" else None
+    method: Literal["motion", "texture"] = "motion" if len(chosen) >= TEXTURE_FRAMES else "texture"
+    candidates = [_moving(chosen)] if method == "motion" else [_lit(chosen), find_sector(chosen).mask]
+    best: Fan | None = None
+    for candidate in candidates:
+        fan = _fan(candidate, factor, frames.shape[1:3], method)
+        if fan is not None and (best is None or fan.overlap > best.overlap):
+            best = fan
+    return best
+
+
+def _fan(
+    candidate: np.ndarray, factor: float, shape: tuple[int, ...], method: Literal["motion", "texture"]
+) -> Fan | None:
+    """The fan round the largest part of a bool [h, w], which is the frame of ``shape`` reduced by ``factor``."""
+    found = _largest(candidate)
     if found is None:
         return None
     small, second = found
-    height, width = frames.shape[1:3]
+    height, width = shape[:2]
     hull = small if factor == 1 else _fill((_outline(small) + 0.5) / factor - 0.5, height, width)
-    fitted, overlap, upright = _fit(hull)
-    if fitted is not None and overlap >= FITS:
-        box = bounding_box(_fill(fitted, height, width) & _fill(_outline(hull), height, width, _margin(hull)))
-        return Fan(fitted, box, method, "sector", upright, overlap, second)
-    return Fan(_outline(hull), bounding_box(hull), method, "other", True, overlap, second)
+    # One frame shows but the bright side of a fan; its other side lies opposite.
+    fitted, overlap, upright = _fit(hull, symmetric=method == "texture")
+    if fitted is None or overlap < FITS:
+        return Fan(_outline(hull), bounding_box(hull), method, "other", True, overlap, second)
+    lies = _fill(fitted, height, width)
+    if method == "motion":
+        lies &= _fill(_outline(hull), height, width, max(1, max(height, width) // 200))
+    return Fan(fitted, bounding_box(lies), method, "sector", upright, overlap, second)
 
 
 def deviation(frames: np.ndarray) -> np.ndarray:
@@ -115,6 +127,15 @@ def _moving(frames: np.ndarray) -> np.ndarray:
     return cv2.blur(moving.astype(np.float32), (5, 5)) > 0.5
 
 
+def _lit(frames: np.ndarray) -> np.ndarray:
+    """Where the neighbourhood is brighter than the ground at the border, be it by ever so little: bool [H, W]."""
+    import cv2
+
+    mean = cv2.blur(frames.max(0).astype(np.float32), (5, 5))
+    border = np.concatenate([mean[0], mean[-1], mean[:, 0], mean[:, -1]])
+    return mean > float(np.quantile(border, 0.25)) + 2 * MOVES
+
+
 def _largest(candidate: np.ndarray) -> tuple[np.ndarray, float] | None:
     """The convex hull (bool [H, W]) of the largest part, and the area of the next one as a share of it."""
     import cv2
@@ -144,10 +165,6 @@ def _outline(hull: np.ndarray) -> np.ndarray:
     return points.reshape(-1, 2).astype(np.float32)
 
 
-def _margin(hull: np.ndarray) -> int:
-    return max(1, max(hull.shape) // 200)
-
-
 def _fill(polygon: np.ndarray, height: int, width: int, margin: int = 0) -> np.ndarray:
     """A polygon of (x, y) as bool [height, width]; it may reach beyond the frame."""
     import cv2
@@ -159,16 +176,20 @@ def _fill(polygon: np.ndarray, height: int, width: int, margin: int = 0) -> np.n
     return mask.astype(bool)
 
 
-def _fit(hull: np.ndarray) -> tuple[np.ndarray | None, float, bool]:
-    """(polygon, overlap, upright) of the sector that fits a convex bool [H, W] best, with the apex above or below."""
+def _fit(hull: np.ndarray, symmetric: bool) -> tuple[np.ndarray | None, float, bool]:
+    """(polygon, overlap, upright) of the sector that fits a convex bool [H, W] best, with the apex above or below.
+
+    ``symmetric`` widens the narrower side of the polygon to the other's angle; the overlap is that before.
+    """
     best: tuple[np.ndarray | None, float, bool] = (None, 0.0, True)
     for upright in (True, False):
         seen = hull if upright else hull[::-1]
-        polygon = _sector(seen)
-        if polygon is None:
+        found = _sector(seen)
+        if found is None:
             continue
-        fitted = _fill(polygon, *hull.shape)
+        fitted = _fill(found.polygon(), *hull.shape)
         overlap = float((fitted & seen).sum() / max(1, (fitted | seen).sum()))
+        polygon = found.polygon(symmetric)
         if not upright:
             polygon = polygon * np.array([1, -1], np.float32) + np.array([0, hull.shape[0] - 1], np.float32)
         # A fan that is cut at the sides can look alike both ways; then the probe is where it nearly always is.
@@ -177,8 +198,26 @@ def _fit(hull: np.ndarray) -> tuple[np.ndarray | None, float, bool]:
     return best
 
 
-def _sector(hull: np.ndarray) -> np.ndarray | None:
-    """The sector (apex above) whose sides support a convex bool [H, W]: float32 [N, 2], or ``None``."""
+@dataclass(frozen=True)
+class _Sector:
+    """``apex`` (x, y) and radii in pixels, angles of the sides in radians from the vertical, both positive."""
+
+    apex: np.ndarray
+    near: float
+    far: float
+    left: float
+    right: float
+
+    def polygon(self, symmetric: bool = False) -> np.ndarray:
+        """Corners (x, y), float32 [98, 2]: along the far arc from left to right, and back along the near one."""
+        widest = max(self.left, self.right)
+        angles = np.linspace(-widest, widest, 49) if symmetric else np.linspace(-self.left, self.right, 49)
+        ray = np.stack([np.sin(angles), np.cos(angles)], 1)
+        return np.concatenate([self.apex + self.far * ray, self.apex + self.near * ray[::-1]]).astype(np.float32)
+
+
+def _sector(hull: np.ndarray) -> _Sector | None:
+    """The sector (apex above) whose sides support a convex bool [H, W], or ``None``."""
     height, width = hull.shape
     points = _edge_points(hull)
     inside = (points[:, 0] > 1.5) & (points[:, 0] < width - 2.5)  # elsewhere the frame has cut it
@@ -196,9 +235,7 @@ def _sector(hull: np.ndarray) -> np.ndarray | None:
     near, far = _radii(hull, apex, left[0], right[0])
     if far - near < 0.3 * np.ptp(points[:, 1]):
         return None
-    angles = np.linspace(-left[0], right[0], 49)
-    ray = np.stack([np.sin(angles), np.cos(angles)], 1)
-    return np.concatenate([apex + far * ray, apex + near * ray[::-1]]).astype(np.float32)
+    return _Sector(apex, near, far, left[0], right[0])
 
 
 def _edge_points(hull: np.ndarray) -> np.ndarray:

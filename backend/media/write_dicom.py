@@ -65,6 +65,13 @@ def write_us_multiframe(
     ``spacing_mm`` is (row, column) spacing, written as Pixel Spacing and as one Ultrasound Region over the whole frame.
     Raises ``ValueError`` for other input, ``UserError`` when the clip is larger than DICOM can hold (4 GiB).
     """
+    save(path, us_multiframe(frames, frame_time_ms, provenance, spacing_mm))
+
+
+def us_multiframe(
+    frames: np.ndarray, frame_time_ms: float, provenance: Provenance, spacing_mm: tuple[float, float] | None
+) -> Dataset:
+    """The data set that :func:`write_us_multiframe` writes."""
     frames = np.asarray(frames)
     if frames.dtype != np.uint8 or frames.ndim not in (3, 4) or (frames.ndim == 4 and frames.shape[3] != 3):
         raise ValueError(f"a clip is uint8 [T, H, W] or [T, H, W, 3], not {frames.dtype} {frames.shape}")
@@ -78,7 +85,7 @@ def write_us_multiframe(
     dataset.RecommendedDisplayFrameRate = dataset.CineRate
     if spacing_mm is not None:
         dataset.SequenceOfUltrasoundRegions = [_region(frames.shape[1], frames.shape[2], spacing_mm)]
-    save(path, dataset)
+    return dataset
 
 
 def _common(

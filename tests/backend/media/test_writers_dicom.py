@@ -1,22 +1,18 @@
 from __future__ import annotations
 
-import json
-import warnings
 from dataclasses import replace
-from functools import lru_cache
-from importlib import util
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
-from pydicom.dataset import Dataset
 
 from backend.errors import UserError
 from backend.media import write_dicom
 from backend.media.marks import read_provenance
 from backend.media.write_dicom import write_secondary_capture, write_us_multiframe
 from backend.notices import RESEARCH_ONLY
+from tests.backend.media.dicom_standard import missing, read_strictly
 from tests.backend.media.real_files import PROVENANCE
 
 RNG = np.random.default_rng(20260304)
@@ -24,56 +20,21 @@ RGB = RNG.integers(0, 256, (31, 17, 3), np.uint8)
 CLIP = RNG.integers(0, 256, (5, 31, 17, 3), np.uint8)
 
 
-@lru_cache(maxsize=1)
-def _standard() -> tuple[dict, dict, dict]:
-    """PS3.3 as highdicom ships it: modules of each IOD, attributes of each module, IOD of each SOP class."""
-    spec = util.find_spec("highdicom")
-    assert spec is not None
-    folder = Path(next(iter(spec.submodule_search_locations or ()))) / "_standard"
-    names = ("iod_module_map", "module_attribute_map", "sop_class_iod_map")
-    return tuple(json.loads((folder / f"{name}.json").read_text()) for name in names)  # type: ignore[return-value]
-
-
-def _missing(dataset: Dataset) -> list[str]:
-    """Attributes of type 1 and 2 that a mandatory module asks for and the dataset does not have."""
-    modules, attributes, classes = _standard()
-    missing = []
-    for module in modules[classes[dataset.SOPClassUID]]:
-        if module["usage"] != "M":
-            continue
-        for attribute in attributes[module["key"]]:
-            keyword, kind = attribute["keyword"], attribute["type"]
-            if attribute["path"] or kind not in ("1", "2"):
-                continue
-            if keyword not in dataset or (kind == "1" and dataset[keyword].is_empty):
-                missing.append(f"{module['key']}.{keyword}")
-    return missing
-
-
-def _read(path: Path) -> Dataset:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # pydicom warns of every value that is not valid for its VR
-        dataset = pydicom.dcmread(path)
-        for element in dataset.iterall():
-            assert element.value is not None or element.VM == 0
-    return dataset
-
-
-def test_the_check_itself_finds_what_is_missing(tmp_path: Path) -> None:
+def test_the_check_itself_finds_what_ismissing(tmp_path: Path) -> None:
     write_secondary_capture(tmp_path / "x.dcm", RGB, PROVENANCE)
-    dataset = _read(tmp_path / "x.dcm")
+    dataset = read_strictly(tmp_path / "x.dcm")
     del dataset.ConversionType
     dataset.PatientID = None
     dataset.Rows = None
-    assert _missing(dataset) == ["sc-equipment.ConversionType", "image-pixel.Rows"]
+    assert missing(dataset) == ["sc-equipment.ConversionType", "image-pixel.Rows"]
 
 
 @pytest.mark.parametrize("pixels", [RGB, RGB[..., 0], RGB[..., 0].astype(np.uint16) * 257, RGB[..., 0] > 99])
 @pytest.mark.parametrize("spacing", [None, (0.31234567890123, 0.25)])
 def test_secondary_capture_is_complete(tmp_path: Path, pixels: np.ndarray, spacing: tuple | None) -> None:
     write_secondary_capture(tmp_path / "x.dcm", pixels, PROVENANCE, spacing_mm=spacing)
-    dataset = _read(tmp_path / "x.dcm")
-    assert _missing(dataset) == []
+    dataset = read_strictly(tmp_path / "x.dcm")
+    assert missing(dataset) == []
     expected = pixels.astype(np.uint8) * 255 if pixels.dtype == bool else pixels
     np.testing.assert_array_equal(dataset.pixel_array, expected)
     assert dataset.get("PixelSpacing") is None or [float(x) for x in dataset.PixelSpacing] == pytest.approx(spacing)
@@ -83,8 +44,8 @@ def test_secondary_capture_is_complete(tmp_path: Path, pixels: np.ndarray, spaci
 @pytest.mark.parametrize("frames", [CLIP, CLIP[..., 1], CLIP[:1]])
 def test_ultrasound_clip_is_complete(tmp_path: Path, frames: np.ndarray) -> None:
     write_us_multiframe(tmp_path / "x.dcm", frames, 100 / 3, PROVENANCE, spacing_mm=(0.5, 0.25))
-    dataset = _read(tmp_path / "x.dcm")
-    assert _missing(dataset) == []
+    dataset = read_strictly(tmp_path / "x.dcm")
+    assert missing(dataset) == []
     np.testing.assert_array_equal(dataset.pixel_array.reshape(frames.shape), frames)
     assert dataset.NumberOfFrames == len(frames)
     assert float(dataset.FrameTime) == pytest.approx(100 / 3, abs=1e-9)
@@ -99,7 +60,7 @@ def test_ultrasound_clip_is_complete(tmp_path: Path, frames: np.ndarray) -> None
 @pytest.mark.parametrize("synthetic", [True, False])
 def test_synthetic_data_is_said_where_the_standard_says_it(tmp_path: Path, synthetic: bool) -> None:
     write_us_multiframe(tmp_path / "x.dcm", CLIP, 40, replace(PROVENANCE, synthetic=synthetic))
-    dataset = _read(tmp_path / "x.dcm")
+    dataset = read_strictly(tmp_path / "x.dcm")
     assert dataset[0x0008001C].value == ("YES" if synthetic else "NO")
     assert dataset.DerivationDescription.startswith(RESEARCH_ONLY)
     assert "Seed 7." in dataset.DerivationDescription
@@ -115,7 +76,7 @@ def test_synthetic_data_is_said_where_the_standard_says_it(tmp_path: Path, synth
 def test_long_provenance_goes_into_a_private_ut(tmp_path: Path) -> None:
     long = replace(PROVENANCE, request={"text": "ä" * 30_000})
     write_secondary_capture(tmp_path / "x.dcm", RGB, long)
-    dataset = _read(tmp_path / "x.dcm")
+    dataset = read_strictly(tmp_path / "x.dcm")
     element = dataset.private_block(0x0099, "SYNTHSCOPE")[0x01]
     assert element.VR == "UT"
     assert dataset.ImageComments.startswith(RESEARCH_ONLY)
@@ -126,7 +87,7 @@ def test_uids_follow_the_content(tmp_path: Path) -> None:
     uids = set()
     for pixels, provenance in ((RGB, PROVENANCE), (255 - RGB, PROVENANCE), (RGB, replace(PROVENANCE, seed=8))):
         write_secondary_capture(tmp_path / "x.dcm", pixels, provenance)
-        dataset = _read(tmp_path / "x.dcm")
+        dataset = read_strictly(tmp_path / "x.dcm")
         three = {dataset.SOPInstanceUID, dataset.SeriesInstanceUID, dataset.StudyInstanceUID}
         assert all(pydicom.uid.UID(uid).is_valid for uid in three)
         uids |= three
@@ -135,7 +96,7 @@ def test_uids_follow_the_content(tmp_path: Path) -> None:
 
 def test_provenance_without_a_time_has_a_fixed_one(tmp_path: Path) -> None:
     write_secondary_capture(tmp_path / "x.dcm", RGB, replace(PROVENANCE, made_at=""))
-    assert _read(tmp_path / "x.dcm").ContentDate == "19700101"
+    assert read_strictly(tmp_path / "x.dcm").ContentDate == "19700101"
 
 
 def test_bad_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
