@@ -125,6 +125,7 @@ def train(
         crop=192 if request.dimensions == 2 else 64,
         batch=8 if request.dimensions == 2 else 2,
         zoom=ZOOM_OWN if own else ZOOM_PHANTOMS[request.dimensions],
+        centreline=CENTRELINE[request.dimensions],
         perturbation=perturbation,
     )
     checkpoint = request.out / CHECKPOINT
@@ -183,7 +184,9 @@ WIDTHS: dict[int, tuple[int, ...]] = {2: (16, 32, 64, 96, 128), 3: (16, 32, 64, 
 ZOOM_OWN = (0.4, 1.4)
 # Phantoms stand for structures of any calibre; a person's own masks have theirs. Tubes in a volume are a few elements
 # wide: shrunk, they break, and a truth in pieces teaches that pieces are right.
-ZOOM_PHANTOMS = {2: (0.45, 2.0), 3: (0.85, 2.0)}
+ZOOM_PHANTOMS = {2: (0.45, 2.0), 3: (0.95, 1.4)}
+# Most errors in a volume are at edges: a tube is nearly all edge, and its breaks would hardly count.
+CENTRELINE = {2: 0.0, 3: 6.0}
 CHECKPOINT, SAMPLES = "checkpoint.pt", "samples.png"
 
 
@@ -221,10 +224,11 @@ def _masks(
         held_out = masks[cut:] or masks
         return masks[:cut], [(mask, segmenter.simulate(mask, i, difficulty=0.8)) for i, mask in enumerate(held_out)]
     kinds = list(curvilinear.KINDS if request.dimensions == 2 else curvilinear.KINDS_3D)
-    side = request.size if request.dimensions == 2 else 80
+    # Tubes are drawn in proportion to the side: volumes of several sides hold several calibres, none of them resampled.
+    sides = (request.size,) if request.dimensions == 2 else (64, 72, 80, 96, 128)
     masks = []
     for index in range(request.phantoms):
-        mask = curvilinear.sample(kinds[index % len(kinds)], (side,) * request.dimensions, index)
+        mask = curvilinear.sample(kinds[index % len(kinds)], (sides[index % len(sides)],) * request.dimensions, index)
         # Half keep their drawn edges, half get edges as uneven as real masks have.
         masks.append(curvilinear.weathered(mask, index) if index // len(kinds) % 2 else mask)
         if progress and index % 10 == 0:

@@ -1,0 +1,78 @@
+"""The recipes of the echo system behind one door: ``python -m backend train echo part=autoencoder --minutes 30``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from backend.errors import UserError
+from backend.training.recipe import Progress, Watch
+
+Part = Literal["autoencoder", "meter", "regressor"]
+PARTS: tuple[Part, ...] = ("autoencoder", "meter", "regressor")
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What to train. ``minutes`` counts all runs of a resumed training together.
+
+    ``part``: which of :data:`PARTS`; ``data``: folder of real clips, for the autoencoder only (the meters learn from
+    phantoms, whose outlines are known); ``out``: folder that gets the weights and the checkpoint.
+    """
+
+    out: Path
+    part: Part = "autoencoder"
+    minutes: float = 30.0
+    data: Path | None = None
+    device: str = "cpu"
+    seed: int = 0
+    resume: bool = True
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What came of it. ``validation``: ``<method>.<measure>`` → mean; ``each``: the values behind a mean, if any."""
+
+    folder: Path
+    steps: int
+    minutes: float
+    sha256: str
+    validation: dict[str, float]
+    each: dict[str, list[float]] = field(default_factory=dict)
+    held_out: int = 0
+
+
+def train(request: TrainRequest, *, progress: Progress | None = None, watch: Watch | None = None) -> TrainReport:
+    """Train one part. Raises ``UserError`` when the request cannot be met."""
+    if request.part not in PARTS:
+        raise UserError(f"The echo system has no part {request.part!r}.", what_to_do=f"Choose {', '.join(PARTS)}.")
+    shared: dict[str, Any] = {
+        "out": request.out,
+        "minutes": request.minutes,
+        "device": request.device,
+        "seed": request.seed,
+        "resume": request.resume,
+        "command": request.command,
+    }
+    if request.part == "autoencoder":
+        from backend.training.echo_autoencoder import AutoencoderRequest, train_autoencoder
+
+        made = train_autoencoder(AutoencoderRequest(**shared, data=request.data), progress=progress, watch=watch)
+        return TrainReport(
+            made.folder, made.steps, made.minutes, made.sha256, made.validation, made.each, made.held_out
+        )
+    if request.data is not None:
+        raise UserError(
+            f"The {request.part} cannot learn from a folder of clips.",
+            "It needs the outlines of the chambers in every frame, which clips do not come with.",
+            "Train it on phantoms, without a folder.",
+        )
+    from backend.training.echo_meter import MeterRequest, train_meter, train_regressor
+
+    call = train_meter if request.part == "meter" else train_regressor
+    report = call(MeterRequest(**shared), progress=progress, watch=watch)
+    return TrainReport(
+        report.folder, report.steps, report.minutes, report.sha256, report.validation, {}, len(report.truth)
+    )

@@ -1,0 +1,239 @@
+"""The recipe of the echo autoencoder: phantoms drawn as training goes, and real clips beside them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from backend.errors import UserError
+from backend.training.checkpoint import write_weights
+from backend.training.echo_autoencoder_card import card, sheet
+from backend.training.echo_meter import Pool
+from backend.training.recipe import CHECKPOINT, SAMPLES, Progress, Watch, fit_resumably
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+PATIENTS, HELD_OUT_PATIENTS = 0, 900_000
+"""Seeds from which the patients of the generator's training, and those it is measured on, are counted."""
+FRAMES_EACH = 6
+"""Frames drawn of each patient, spread over one beat."""
+LONG_CLIP, FIRST_PACK_FRAME = "echo-four-chamber-long", 40
+REAL_SHARE = 0.25
+"""Share of the frames of a batch that are real, where there are real ones."""
+
+
+@dataclass(frozen=True)
+class AutoencoderRequest:
+    """What to train. ``minutes`` counts all runs of a resumed training together.
+
+    ``data``: folder of real clips (see :mod:`backend.media.echonet`) beside the phantoms; ``pack``: without one, the
+    later beats of the real clip in pydicom-data if it is installed, else phantoms alone; ``out``: folder that
+    gets the weights and the checkpoint; ``validation``: held-out phantoms measured at the end.
+    """
+
+    out: Path
+    minutes: float = 30.0
+    data: Path | None = None
+    pack: bool = True
+    device: str = "cpu"
+    seed: int = 0
+    resume: bool = True
+    batch: int = 16
+    validation: int = 24
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class AutoencoderReport:
+    """What came of it. ``validation``: ``<method>.psnr`` in dB over held-out phantoms, for ours and for components."""
+
+    folder: Path
+    steps: int
+    minutes: float
+    patients: int
+    sha256: str
+    validation: dict[str, float]
+    each: dict[str, list[float]] = field(default_factory=dict)
+    held_out: int = 0
+    losses: tuple[float, ...] = ()
+
+
+def train_autoencoder(
+    request: AutoencoderRequest,
+    *,
+    real: np.ndarray | None = None,
+    progress: Progress | None = None,
+    watch: Watch | None = None,
+) -> AutoencoderReport:
+    """Train and write ``model.safetensors``, ``config.json``, ``CARD.md`` and a sample sheet.
+
+    ``real``: uint8 frames [N, 112, 112] in place of a folder. ``progress`` and ``watch`` as of
+    :func:`backend.training.recipe.fit_resumably`. Raises ``UserError`` when the request cannot be met.
+    """
+    import torch
+
+    from models.echo.autoencoder import Autoencoder, linear_round_trip, principal_components
+    from models.echo.supervised import SupervisedConfig
+
+    if request.minutes <= 0 or request.batch < 2 or request.validation < 1:
+        raise UserError("This training cannot be.", "It needs time, a batch and something to be measured on.")
+    if real is None and request.data is not None:
+        real = real_frames(request.data)
+    elif real is None and request.pack:
+        real = pack_frames()
+    pool = Pool(draw_frames, kept=1500)
+    first = np.concatenate([draw_frames(index) for index in range(48)])
+    if real is not None:
+        first = np.concatenate([first, real[:: max(1, len(real) // 96)]])
+    first = first.astype(np.float32) / 255
+    torch.manual_seed(request.seed)
+    model = Autoencoder()
+    model.start_from_components(first)
+    model.to(request.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def batch_of(step: int, rng: np.random.Generator) -> tuple[Tensor, ...]:
+        frames = []
+        for _ in range(request.batch):
+            if real is not None and rng.random() < REAL_SHARE:
+                frame = real[int(rng.integers(len(real)))]
+            else:
+                drawn = pool.pick(step, rng)
+                frame = drawn[int(rng.integers(len(drawn)))]
+            frames.append(changed(frame, rng))
+        return (torch.from_numpy(np.stack(frames))[:, None],)
+
+    state = fit_resumably(
+        model,
+        batch_of,
+        reconstruction_loss,
+        out=request.out,
+        minutes=request.minutes,
+        seed=request.seed,
+        resume=request.resume,
+        described={"kind": "autoencoder", "seed": request.seed, "batch": request.batch, "real": digest(real)},
+        config=SupervisedConfig(learning_rate=1e-3, ema=0.998, weight_decay=0.0),
+        progress=progress,
+        watch=watch,
+    )
+    model.normalise(torch.from_numpy(first)[:, None])
+    held_out = np.concatenate([draw_frames(HELD_OUT_PATIENTS + index) for index in range(request.validation)])
+    truth = held_out.astype(np.float32) / 255
+    each = {
+        "autoencoder.psnr": psnr(round_trip(model, truth), truth),
+        "components.psnr": psnr(linear_round_trip(truth, *principal_components(first)), truth),
+    }
+    sha256 = write_weights(
+        request.out,
+        model,
+        {"class": "models.echo.autoencoder:Autoencoder", "arguments": model.arguments},
+        card(request, state, pool.size(state.step), 0 if real is None else len(real), each, model),
+    )
+    sheet(request.out / SAMPLES, model, truth)
+    (request.out / CHECKPOINT).unlink(missing_ok=True)
+    return AutoencoderReport(
+        request.out,
+        state.step,
+        state.seconds / 60,
+        pool.size(state.step),
+        sha256,
+        {key: float(np.mean(values)) for key, values in each.items()},
+        each,
+        len(truth),
+        tuple(state.losses),
+    )
+
+
+def draw_frames(index: int) -> np.ndarray:
+    """Frames of the ``index``-th phantom patient, uint8 [:data:`FRAMES_EACH`, 112, 112], spread over one beat."""
+    from models.phantoms.echo import clip
+
+    rng = np.random.default_rng([21, index])
+    rate = 60.0
+    return clip(
+        PATIENTS + index,
+        ef=float(rng.uniform(6, 84)),
+        heart_rate=rate,
+        frames=FRAMES_EACH,
+        fps=FRAMES_EACH * rate / 60,
+        start=float(rng.random()),
+    ).frames
+
+
+def real_frames(folder: Path) -> np.ndarray:
+    """All frames of the clips of a folder, uint8 [N, 112, 112]. Raises ``UserError`` when none can be read."""
+    from backend.media.echo_clip import read_echo_clip
+    from backend.media.echonet import read_folder
+    from backend.media.limits import Limits
+
+    clips, last = [], None
+    for entry in read_folder(folder):
+        try:
+            clips.append(read_echo_clip(entry.path, Limits(), native_fps=entry.fps).frames)
+        except UserError as error:
+            last = error
+    if not clips:
+        raise last or UserError("The folder holds no clip.", "", "Choose another one.")
+    return np.concatenate(clips)
+
+
+def pack_frames() -> np.ndarray | None:
+    """The later beats of the real clip in pydicom-data, uint8 [N, 112, 112]; ``None`` where it is not installed.
+
+    Its first second is the clip that pydicom itself ships, on which the autoencoder is measured, so it is left out,
+    with some frames between.
+    """
+    from backend.media.echo_clip import read_echo_clip
+    from backend.media.limits import Limits
+    from backend.samples import samples
+
+    path = next((sample.path for sample in samples("clip") if sample.id == LONG_CLIP), None)
+    return read_echo_clip(path, Limits()).frames[FIRST_PACK_FRAME:] if path else None
+
+
+def changed(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A frame uint8 [H, W] as float32 0…1, a little moved, turned, scaled and made brighter or darker."""
+    import cv2
+
+    height, width = frame.shape
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), rng.normal(0, 4), float(np.exp(rng.normal(0, 0.05))))
+    matrix[:, 2] = matrix[:, 2] + rng.normal(0, 3, 2)
+    moved = cv2.warpAffine(frame, matrix, (width, height), flags=cv2.INTER_LINEAR)
+    if rng.random() < 0.5:
+        moved = moved[:, ::-1]
+    bright = (moved.astype(np.float32) / 255) ** float(np.exp(rng.normal(0, 0.15))) * float(np.exp(rng.normal(0, 0.12)))
+    return np.clip(bright, 0, 1).astype(np.float32)
+
+
+def reconstruction_loss(model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
+    """Squared error, in hundredths, of frames (N, 1, H, W) after the round trip."""
+    (frames,) = batch
+    found = model.decode(model.encode(frames))  # type: ignore[operator]
+    error: Tensor = 100 * (found.float() - frames).square().mean()
+    return error
+
+
+def round_trip(model: nn.Module, frames: np.ndarray, batch: int = 32) -> np.ndarray:
+    """``frames`` float32 [N, H, W] in 0…1 coded and decoded, clipped to 0…1."""
+    import torch
+
+    with torch.inference_mode():
+        parts = torch.from_numpy(frames)[:, None].split(batch)
+        found = [model.decode(model.encode(part)) for part in parts]  # type: ignore[operator]
+    values: np.ndarray = torch.cat(found)[:, 0].clamp(0, 1).numpy()
+    return values
+
+
+def digest(frames: np.ndarray | None) -> str:
+    """A hash of the frames that were given, '' for none."""
+    return "" if frames is None else hashlib.sha256(frames.tobytes()).hexdigest()
+
+
+def psnr(found: np.ndarray, truth: np.ndarray) -> list[float]:
+    """Peak signal-to-noise ratio in dB of each frame, both float32 [N, H, W] in 0…1."""
+    error = np.mean((np.clip(found, 0, 1) - truth) ** 2, axis=(1, 2))
+    return [float(value) for value in -10 * np.log10(np.maximum(error, 1e-12))]

@@ -1,0 +1,1 @@
+"""Diffusion that every generator shares: noise levels, preconditioning, solvers."""
