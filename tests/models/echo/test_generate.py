@@ -1,0 +1,143 @@
+"""Clips from noise: determinism, windows, seams, schedules, with tiny untrained networks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from models.echo.autoencoder import Autoencoder
+from models.echo.denoiser import Denoiser
+from models.echo.generate import (
+    GenerateConfig,
+    Models,
+    decode_latents,
+    decode_preview,
+    denoise_windows,
+    encode_frames,
+    generate,
+    sample_clip,
+    window_starts,
+    window_weights,
+)
+from tests.models.echo.test_denoiser import tiny
+
+
+@pytest.fixture(scope="module")
+def models() -> Models:
+    torch.manual_seed(0)
+    autoencoder = Autoencoder(widths=(8, 8, 8), fine=8, blocks=1)
+    return Models(autoencoder, tiny(1, 1, reference=False), tiny())
+
+
+QUICK = {"steps": 3, "frames": 24, "fps": 16.0}
+
+
+def test_a_seed_is_a_clip(models: Models):
+    first = generate(models, GenerateConfig(**QUICK, seed=1))
+    assert first.shape == (24, 112, 112)
+    assert first.dtype == np.uint8
+    assert np.array_equal(first, generate(models, GenerateConfig(**QUICK, seed=1)))
+    assert not np.array_equal(first, generate(models, GenerateConfig(**QUICK, seed=2)))
+
+
+@pytest.mark.parametrize("frames", [16, 17, 30, 64])
+def test_any_number_of_frames(models: Models, frames: int):
+    clip = generate(models, GenerateConfig(steps=1, frames=frames, fps=16.0))
+    assert clip.shape == (frames, 112, 112)
+
+
+def test_a_given_frame_is_the_reference(models: Models):
+    rng = np.random.default_rng(0)
+    given = [rng.random((112, 112), np.float32) for _ in range(2)]
+    made = [generate(models, GenerateConfig(**QUICK, seed=1), frame) for frame in given]
+    assert not np.array_equal(*made)
+    with pytest.raises(ValueError, match="112"):
+        generate(models, GenerateConfig(**QUICK), np.zeros((64, 64), np.float32))
+
+
+@pytest.mark.parametrize("count", [16, 20, 24, 28, 64, 192])
+def test_windows_cover_every_frame_and_their_weights_are_never_nought(count: int):
+    starts = window_starts(count, 16, 4)
+    assert starts[0] == 0
+    assert starts[-1] == count - 16
+    for blend in (True, False):
+        total = torch.zeros(count)
+        for start, weight in zip(starts, window_weights(16, len(starts), blend=blend), strict=True):
+            total[start : start + 16] += weight
+        assert total.min() > 0
+
+
+class _Still(Denoiser):
+    """Says that every frame is the reference: what windows make of it must be the reference everywhere."""
+
+    def forward(self, state: Tensor, sigma: Tensor, **condition: Tensor) -> Tensor:
+        return condition["reference"][:, None].expand_as(state)
+
+
+@pytest.mark.parametrize("blend", [True, False])
+def test_windows_that_agree_leave_no_seam(blend: bool):
+    video = _Still(16, 4, True, width=16, depth=1, heads=2)
+    reference = torch.randn(16, 7, 7)
+    config = GenerateConfig(blend=blend)
+    clean = denoise_windows(video, torch.randn(40, 16, 7, 7), 1.0, config, torch.zeros(40), reference)
+    assert torch.allclose(clean, reference.expand_as(clean), atol=1e-5)
+
+
+def test_the_schedule_decides_which_model_works(models: Models):
+    kept = {}
+    for schedule in ("video", "image", "VVI"):
+        source = torch.Generator().manual_seed(0)
+        kept[schedule] = sample_clip(models, GenerateConfig(**QUICK, schedule=schedule), torch.zeros(16, 7, 7), source)
+    assert not torch.equal(kept["video"], kept["image"])
+    assert not torch.equal(kept["video"], kept["VVI"])
+    images = sample_clip(
+        Models(models.autoencoder, models.image),
+        GenerateConfig(**QUICK, schedule="image"),
+        torch.zeros(16, 7, 7),
+        torch.Generator().manual_seed(0),
+    )
+    assert torch.allclose(images, kept["image"], atol=1e-5), "without a video model the image model makes the frames"
+
+
+def test_guidance_of_one_is_the_conditional_model_alone(models: Models):
+    source = [torch.Generator().manual_seed(0) for _ in range(3)]
+    plain, guided, other = (
+        sample_clip(models, GenerateConfig(**QUICK, guidance=g, ef=e), torch.zeros(16, 7, 7), s)
+        for (g, e), s in zip(((1.0, 30), (3.0, 30), (0.0, 30)), source, strict=True)
+    )
+    assert not torch.allclose(plain, guided, atol=1e-3)
+    free = sample_clip(
+        models, GenerateConfig(**QUICK, guidance=0.0, ef=70), torch.zeros(16, 7, 7), torch.Generator().manual_seed(0)
+    )
+    assert torch.allclose(other, free, atol=1e-4), "without guidance the ejection fraction does not matter"
+
+
+def test_progress_is_told_and_can_be_stopped(models: Models):
+    seen = []
+    generate(models, GenerateConfig(**QUICK), callback=lambda done, total, latents: seen.append((done, total)))
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+
+    def stop(done: int, total: int, latents: Tensor) -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        generate(models, GenerateConfig(**QUICK), callback=stop)
+
+
+def test_frames_survive_as_well_as_the_autoencoder_lets_them(models: Models):
+    frames = np.random.default_rng(0).random((5, 112, 112), np.float32)
+    latents = encode_frames(models.autoencoder, frames, batch=2)
+    assert latents.shape == (5, 16, 7, 7)
+    whole = decode_latents(models.autoencoder, latents)
+    assert np.array_equal(whole, decode_latents(models.autoencoder, latents, batch=2))
+    assert decode_preview(models.autoencoder, latents).shape == whole.shape
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"ef": 2}, {"frames": 8}, {"fps": 60.0}, {"sampler": "euler"}, {"schedule": "X"}, {"steps": 0}]
+)
+def test_settings_out_of_range_are_refused(wrong: dict[str, float | str]):
+    with pytest.raises(ValueError, match="|".join([*wrong, "called"])):
+        GenerateConfig(**wrong)
