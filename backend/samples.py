@@ -7,16 +7,23 @@ it is first asked for and is called a phantom everywhere.
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from backend.drawn_samples import (
+    BEATING,
+    BEATING_FRAMES,
+    FLAT,
+    FLAT_SIZE,
+    SOLID,
+    SOLID_SIZE,
+    draw,
+    suffix_of,
+    write_png,
+)
 from backend.errors import UserError
 from backend.identity import Actor
 from backend.provenance import Provenance, code_version
@@ -32,11 +39,6 @@ SampleKind = Literal["slide", "mask", "image", "clip", "volume", "dicom"]
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKS_FILE = ROOT / "assets" / "packs.txt"
-_PHANTOM_SIZE = 384
-_PHANTOMS = (("vessels", 3), ("membranes", 5), ("mortar", 7), ("roads", 11))
-_SOLID_SIZE = 96
-_SOLID_SPACING_MM = 0.5
-_SOLIDS = (("vessels", 1, "mask"), ("capillaries", 2, "probability"))
 RETINA_VESSELS = "retina-vessels"
 _TOPOMORTAR = ("001", "014", "032")
 
@@ -122,14 +124,12 @@ def sample_file(sample_id: str, settings: Settings | None = None) -> Path:
         raise UserError(f"The sample “{found.title}” is not installed.", what_to_do=found.how_to_get)
     # A newer program may draw it otherwise, so a drawing is kept for the version that made it.
     folder = settings.home / "cache" / "samples"
-    if found.id.startswith("phantom3d-"):
-        target = folder / f"{found.id}-{code_version()}.nii.gz"
-        if not target.is_file():
-            _write_solid(target, _draw_solid(found.id))
-        return target
-    target = folder / f"{found.id}-{code_version()}.png"
+    target = folder / f"{found.id}-{code_version()}{suffix_of(found.id)}"
     if not target.is_file():
-        _write_png(target, _retina_vessels(settings) if found.derived else _draw_phantom(found.id))
+        if found.derived:
+            write_png(target, _retina_vessels(settings))
+        else:
+            draw(found.id, target)
     return target
 
 
@@ -331,16 +331,16 @@ def _phantoms() -> list[Sample]:
     flat = [
         Sample(
             id=f"phantom-{family}-{seed}",
-            title=f"Phantom {family}, damaged, {_PHANTOM_SIZE}×{_PHANTOM_SIZE}",
+            title=f"Phantom {family}, damaged, {FLAT_SIZE}×{FLAT_SIZE}",
             kind="mask",
             source=f"curvilinear phantom, seed {seed}: drawn by a program, not from a patient",
             licence="made by this program",
             path=None,
             phantom=True,
         )
-        for family, seed in _PHANTOMS
+        for family, seed in FLAT
     ]
-    side = f"{_SOLID_SIZE}×{_SOLID_SIZE}×{_SOLID_SIZE}"
+    side = f"{SOLID_SIZE}×{SOLID_SIZE}×{SOLID_SIZE}"
     solid = [
         Sample(
             id=f"phantom3d-{family}-{seed}",
@@ -351,9 +351,21 @@ def _phantoms() -> list[Sample]:
             path=None,
             phantom=True,
         )
-        for family, seed, reading in _SOLIDS
+        for family, seed, reading in SOLID
     ]
-    return [*flat, *solid]
+    beating = [
+        Sample(
+            id=f"phantom-echo-{seed}-ef{ef}",
+            title=f"Phantom echo, ejection fraction {ef} %, {BEATING_FRAMES} frames 112×112",
+            kind="clip",
+            source=f"echo phantom, patient {seed}: drawn by a program, not from a patient",
+            licence="made by this program",
+            path=None,
+            phantom=True,
+        )
+        for seed, ef in BEATING
+    ]
+    return [*flat, *solid, *beating]
 
 
 def _retina_vessels(settings: Settings) -> np.ndarray:
@@ -365,62 +377,3 @@ def _retina_vessels(settings: Settings) -> np.ndarray:
 
     with Image.open(sample_file("retina", settings)) as picture:
         return np.rint(vesselness(np.asarray(picture.convert("RGB"))) * 255).astype(np.uint8)
-
-
-def _draw_phantom(sample_id: str) -> np.ndarray:
-    """Damaged phantom mask, uint8 [H, W], 0 or 255; its truth is the phantom of the same family and seed."""
-    import numpy as np
-
-    from models.phantoms import curvilinear, segmenter
-
-    _, family, seed = sample_id.split("-")
-    truth = curvilinear.sample(family, _PHANTOM_SIZE, int(seed))
-    damaged = segmenter.simulate(truth, int(seed), difficulty=0.8)
-    return np.where(damaged > 0.5, 255, 0).astype(np.uint8)
-
-
-def _draw_solid(sample_id: str) -> np.ndarray:
-    """Damaged phantom volume [X, Y, Z]: uint8 mask of 0 and 1, or float32 probability in steps of 1/255."""
-    import numpy as np
-
-    from models.phantoms import curvilinear, segmenter
-
-    _, family, seed = sample_id.split("-")
-    truth = curvilinear.sample(family, (_SOLID_SIZE,) * 3, int(seed))
-    damaged = segmenter.simulate(truth, int(seed), difficulty=0.8)
-    if (family, int(seed), "mask") in _SOLIDS:
-        return (damaged > 0.5).astype(np.uint8)
-    return np.rint(damaged * 255).astype(np.float32) / np.float32(255)
-
-
-def _write_png(target: Path, pixels: np.ndarray) -> None:
-    from PIL import Image
-
-    with _complete(target, ".png") as temporary:
-        Image.fromarray(pixels).save(temporary, format="PNG")
-
-
-def _write_solid(target: Path, voxels: np.ndarray) -> None:
-    import gzip
-
-    import nibabel
-    import numpy as np
-
-    image = nibabel.Nifti1Image(voxels, np.diag([_SOLID_SPACING_MM] * 3 + [1.0]))
-    image.header.set_xyzt_units("mm")
-    with _complete(target, ".nii.gz") as temporary:
-        temporary.write_bytes(gzip.compress(image.to_bytes(), compresslevel=6, mtime=0))
-
-
-@contextmanager
-def _complete(target: Path, suffix: str) -> Iterator[Path]:
-    """A temporary file beside ``target`` that takes its place once the block is done, and is gone if it fails."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, suffix=suffix)
-    os.close(handle)
-    try:
-        yield Path(name)
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -46,6 +46,16 @@ def _open_slide(path: Path) -> Image.Image:
         return slide.get_thumbnail((THUMBNAIL_SIZE, THUMBNAIL_SIZE))
 
 
+def _open_clip(path: Path) -> Image.Image:
+    """First frame of a clip, in DICOM or a video container."""
+    if path.suffix == ".dcm":
+        return _open_dicom(path)
+    from backend.media.limits import Limits
+    from backend.media.video import read_clip
+
+    return Image.fromarray(read_clip(path, Limits()).frames[0])
+
+
 def _open_dicom(path: Path) -> Image.Image:
     """First frame, uint8."""
     from pydicom.pixels import pixel_array
@@ -71,7 +81,7 @@ def _stretched(pixels: np.ndarray) -> np.ndarray:
 
 _PICTURES: dict[str, Callable[[Path], Image.Image]] = {
     "slide": _open_slide,
-    "clip": _open_dicom,
+    "clip": _open_clip,
     "dicom": _open_dicom,
     "volume": _open_volume,
     "mask": _open_mask,

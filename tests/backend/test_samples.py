@@ -14,11 +14,13 @@ from PIL import Image
 
 from backend.errors import UserError
 from backend.identity import LOCAL
+from backend.media.limits import Limits
+from backend.media.video import read_clip
 from backend.runtime import Runtime
 from backend.samples import ROOT, _inside, accept_sample, packs, sample, sample_file, samples, thumbnail
 from backend.settings import Settings
 from backend.thumbnails import THUMBNAIL_SIZE
-from models.phantoms import curvilinear
+from models.phantoms import curvilinear, echo
 
 
 def test_listing_is_cheap() -> None:
@@ -80,6 +82,20 @@ def test_a_phantom_is_a_damaged_copy_of_its_truth_and_always_the_same(settings: 
         assert 0 < wrong < 0.2, item.id
         again = Settings(home=tmp_path / "other")
         assert sample_file(item.id, again).read_bytes() == sample_file(item.id, settings).read_bytes()
+
+
+def test_phantom_clips_beat_and_are_drawn_once(settings: Settings) -> None:
+    beating = [item for item in samples("clip", settings) if item.phantom]
+    assert len(beating) == 3
+    path = sample_file(beating[0].id, settings)
+    read = read_clip(path, Limits())
+    assert read.frames.shape == (64, 112, 112, 3)
+    assert read.fps == 32
+    drawn = echo.clip(47, ef=25, heart_rate=68).frames
+    assert np.abs(read.frames[..., 0].astype(int) - drawn).mean() < 3, "what was drawn, but for compression"
+    before = path.stat().st_mtime_ns
+    assert sample_file(beating[0].id, settings).stat().st_mtime_ns == before
+    assert "25 %" in beating[0].title
 
 
 def test_real_files_open(settings: Settings) -> None:

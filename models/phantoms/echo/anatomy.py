@@ -55,6 +55,7 @@ class Patient:
     leaflet_split: float
     leaflet_slack: float
     leaflet_open: float  # degrees
+    leaflet_curl: float
     leaflet_db: float
     papillary: float  # amplitude, 0 none
     muscle_db: float
@@ -109,6 +110,7 @@ def patient(seed: int) -> Patient:
         leaflet_split=float(rng.uniform(0.56, 0.68)),
         leaflet_slack=float(rng.uniform(1.02, 1.1)),
         leaflet_open=float(rng.uniform(55, 84)),
+        leaflet_curl=float(rng.uniform(0.1, 0.5)),
         leaflet_db=float(rng.normal(1.5, 2.0)),
         papillary=float(rng.uniform(0.2, 0.7) * (rng.random() < 0.7)),
         muscle_db=float(rng.normal(0, 2)),

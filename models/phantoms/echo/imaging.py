@@ -40,7 +40,8 @@ class Acquisition:
     shadows: tuple[tuple[float, float, float, float], ...]  # angle, width, dB, first depth
     streaks: float  # dB by which the noisiest beams exceed the rest
     uneven: float  # dB, how much the gain varies over the sector
-    smoothing: float  # of the compressed picture, mm: what speckle reduction leaves
+    smoothing: float  # of the compressed picture, mm
+    reduction: float  # share of speckle reduction: of a more widely smoothed picture
     persistence: float  # s, over which successive frames are averaged
     fade: float  # how much the sides of the sector are dimmed, dB
 
@@ -48,6 +49,7 @@ class Acquisition:
 def acquisition(rng: np.random.Generator, depth: float) -> Acquisition:
     """A plausible acquisition to ``depth`` mm."""
     half = np.deg2rad(rng.uniform(34, 44))
+    haze = float(rng.uniform(-16, -3))
     shadows = []
     for _ in range(int(rng.integers(0, 4))):
         side = rng.choice([-1, 1])
@@ -70,16 +72,17 @@ def acquisition(rng: np.random.Generator, depth: float) -> Acquisition:
         dynamic_range=float(rng.uniform(50, 66)),
         curve=float(rng.uniform(1.0, 1.35)),
         attenuation=float(rng.uniform(-2, 7)),
-        noise_db=float(rng.uniform(-36, -24)),
+        noise_db=float(rng.uniform(-34, -23)),
         noise_rise=float(rng.uniform(2, 10)),
-        haze_db=float(rng.uniform(-14, -2)),
-        haze_mm=float(rng.uniform(25, 60)),
+        haze_db=haze,
+        haze_mm=float(rng.uniform(22, 40) - 1.6 * (haze + 10)),
         band_db=float(rng.uniform(-6, 4)),
         shadows=tuple(shadows),
-        streaks=float(rng.uniform(0, 1) ** 3 * 6),
+        streaks=float(rng.uniform(0, 1) ** 4 * 5),
         uneven=float(rng.uniform(0.8, 1.8)),
-        smoothing=float(rng.uniform(0.7, 1.3)),
-        persistence=float(rng.uniform(0.008, 0.03)),
+        smoothing=float(rng.uniform(0.5, 1.1)),
+        reduction=float(rng.uniform(0.1, 0.5)),
+        persistence=float(rng.uniform(0.004, 0.024)),
         fade=float(rng.uniform(3, 16)),
     )
 
@@ -98,6 +101,7 @@ class Scanner:
         self.first_angle = -BEAM_STEP * (count - 1) / 2
         self.angles = (self.first_angle + BEAM_STEP * np.arange(count)).astype(np.float32)
         self.shape = (len(self.ranges), count)
+        self.wide = [_kernel(2.2 / step, mean=True) for step in (RANGE_STEP_MM, 0.7 * BEAM_STEP * 100)]
         self.smooth = [_kernel(setting.smoothing / step, mean=True) for step in (RANGE_STEP_MM, BEAM_STEP * 100)]
         self.axial = _kernel(setting.axial / RANGE_STEP_MM)
         self.lateral = _kernel(setting.lateral / BEAM_STEP)
@@ -117,20 +121,21 @@ class Scanner:
         radius = np.sqrt(x * x + z * z)
         place_r = (radius - self.ranges[0]) / np.float32(RANGE_STEP_MM)
         place_a = (np.arctan2(x, z) - np.float32(self.first_angle)) / np.float32(BEAM_STEP)
-        seen = (place_r >= 0) & (place_r < rows - 1) & (place_a >= 0) & (place_a < columns - 1)
-        radius, place_r, place_a = radius[seen], place_r[seen], place_a[seen]
-        turn = np.exp(np.complex64(2j * np.pi / self.setting.carrier) * radius)
-        echo = amplitude[seen] * turn
+        seen = np.flatnonzero((place_r >= 0) & (place_r < rows - 1) & (np.abs(place_a - columns / 2) < columns / 2 - 1))
+        radius, place_r, place_a, amplitude = radius[seen], place_r[seen], place_a[seen], amplitude[seen]
+        turn = radius * np.float32(2 * np.pi / self.setting.carrier)
+        cosine, sine = np.cos(turn), np.sin(turn)
+        real = amplitude.real * cosine - amplitude.imag * sine
+        imaginary = amplitude.real * sine + amplitude.imag * cosine
         low_r, low_a = place_r.astype(np.int32), place_a.astype(np.int32)
         part_r, part_a = place_r - low_r, place_a - low_a
-        cell = low_r * columns + low_a
-        near_r, near_a = 1 - part_r, 1 - part_a
+        cell = low_r.astype(np.int64) * columns + low_a
         index = np.concatenate([cell, cell + 1, cell + columns, cell + columns + 1])
-        weight = np.concatenate([near_r * near_a, near_r * part_a, part_r * near_a, part_r * part_a])
-        four = np.concatenate([echo] * 4) * weight
+        far = part_r * part_a
+        weight = np.stack([1 - part_r - part_a + far, part_a - far, part_r - far, far])
         out = np.empty((rows, columns, 2), np.float32)
-        out[..., 0] = np.bincount(index, four.real, rows * columns).reshape(rows, columns)
-        out[..., 1] = np.bincount(index, four.imag, rows * columns).reshape(rows, columns)
+        out[..., 0] = np.bincount(index, (weight * real).ravel(), rows * columns).reshape(rows, columns)
+        out[..., 1] = np.bincount(index, (weight * imaginary).ravel(), rows * columns).reshape(rows, columns)
         out *= self.gain[..., None]
         return self._blur(out)
 
@@ -156,6 +161,8 @@ class Scanner:
             kept = np.float32(np.exp(-1 / (fps * setting.persistence)))
             grey = grey * (1 - kept) + last * kept
         drawn = cv2.sepFilter2D(grey, -1, self.smooth[1], self.smooth[0], borderType=cv2.BORDER_REFLECT)
+        soft = cv2.sepFilter2D(grey, -1, self.wide[1], self.wide[0], borderType=cv2.BORDER_REFLECT)
+        drawn = cv2.addWeighted(drawn, 1 - setting.reduction, soft, setting.reduction, 0)
         drawn = cv2.remap(drawn, *self.maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
         if drawn.shape[0] != self.size:
             drawn = cv2.resize(drawn, (self.size, self.size), interpolation=cv2.INTER_AREA)
@@ -194,11 +201,11 @@ class Scanner:
         field = rng.standard_normal((rows + 90, columns + 60, 2), np.float32)
         fine = _kernel(0.7 * self.setting.axial / RANGE_STEP_MM)
         wide = _kernel(1.5 * self.setting.lateral / BEAM_STEP)
-        field = cv2.sepFilter2D(field, -1, wide, fine, borderType=cv2.BORDER_REFLECT)
+        grain = cv2.sepFilter2D(field, -1, wide, fine, borderType=cv2.BORDER_REFLECT)
         rise = self.setting.noise_db + self.setting.noise_rise * (self.ranges / self.setting.depth)[:, None]
         streak = np.abs(cv2.GaussianBlur(rng.standard_normal((1, columns)).astype(np.float32), (0, 0), 0.8)) ** 2
-        db = rise + self.setting.streaks * (streak / streak.mean() - 1)
-        return field * np.float32(0.5**0.5), (10 ** (np.minimum(db, rise + 14) / 20)).astype(np.float32)
+        db = rise + np.minimum(self.setting.streaks * (streak / streak.mean() - 1), 9)
+        return grain * np.float32(0.5**0.5), np.power(10, db / 20).astype(np.float32)
 
     def _speckle(self, rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
         field = rng.standard_normal((*shape, 2), np.float32) * np.float32(0.5**0.5)

@@ -146,9 +146,10 @@ class Carried:
         """``u`` and ``w`` in mm, float32 [T, P]."""
         frames = len(motion.levels)
         difference = (motion.curves - rest.curves).reshape(frames, -1).astype(np.float32)
-        u = (self.across @ np.ascontiguousarray(difference.T)).T + self.rest_u
-        w = (self.along @ np.ascontiguousarray(motion.levels.T.astype(np.float32))).T
-        return u, w
+        u = np.ascontiguousarray((self.across @ np.ascontiguousarray(difference.T)).T)
+        u += self.rest_u
+        w = self.along @ np.ascontiguousarray(motion.levels.T.astype(np.float32))
+        return u, np.ascontiguousarray(w.T)
 
 
 def carry(rest: Shape, u: np.ndarray, w: np.ndarray) -> Carried:

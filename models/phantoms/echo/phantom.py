@@ -198,8 +198,8 @@ def _pose(
     seconds = np.arange(len(beats)) / fps
     breath = np.sin(2 * np.pi * (seconds / rng.uniform(3.5, 6) + rng.random()))
     effort = (1 - full) * min(1.0, ef / 60)
-    x, tilt = rng.normal(0, 5), np.deg2rad(rng.normal(0, 7))
-    sway = rng.uniform(1.5, 4) * effort + rng.uniform(0.2, 1.0) * breath
+    x, tilt = rng.normal(0, 6), np.deg2rad(rng.normal(0, 8.5))
+    sway = rng.uniform(2, 5.5) * effort + rng.uniform(0.2, 1.2) * breath
     sway = sway + rng.uniform(0, 0.6) * np.sin(2 * np.pi * (beats + rng.random()))
     swing = np.sin(2 * np.pi * (beats - 0.1))
     pose = Pose(

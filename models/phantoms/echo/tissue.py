@@ -29,6 +29,7 @@ DENSITY_PER_MM2 = 1.1
 SLAB_MM = 14.0  # thickness of the tissue around the plane of view; what leaves it comes back on the other side
 ELEVATION_MM = 3.0  # standard deviation of the beam across the plane
 _FUZZ_MM = 0.9
+_MIRROR = 0.45
 _SIDE = 192  # samples a side of the map from which scatterers read what they are made of
 
 
@@ -52,23 +53,30 @@ def scatterers(
     z = rng.uniform(3, reach, count).astype(np.float32)
     keep = np.abs(x) < z * float(np.tan(half_angle)) + 8
     x, z = x[keep], z[keep]
-    strength = _strength(of, rest, pose, width, reach, rng)
+    strength, mirror = _strength(of, rest, pose, width, reach, rng)
     # Real walls have no sharp edge: trabeculae, and a slice that is thick.
     fuzz = rng.normal(0, _FUZZ_MM, (2, len(x))).astype(np.float32)
     column = np.rint(np.clip((x + fuzz[0] + width) / (2 * width), 0, 1) * (_SIDE - 1)).astype(int)
-    amplitude = strength[np.rint(np.clip((z + fuzz[1]) / reach, 0, 1) * (_SIDE - 1)).astype(int), column]
+    row = np.rint(np.clip((z + fuzz[1]) / reach, 0, 1) * (_SIDE - 1)).astype(int)
+    amplitude, steady = strength[row, column], mirror[row, column]
     seen = amplitude > 10 ** (-34 / 20)
-    x, z, amplitude = x[seen], z[seen], amplitude[seen]
+    x, z, amplitude, steady = x[seen], z[seen], amplitude[seen], steady[seen]
     u, w = pose.undo(x, z, 0)
     low = np.clip(np.rint(w - rest.levels[0]).astype(int), 0, len(rest.levels) - 1)
     carried = carry(rest, u - rest.bend[low], w)
     noise = rng.standard_normal((2, len(x)), np.float32) * np.float32(0.5**0.5)
     height = rng.uniform(-SLAB_MM / 2, SLAB_MM / 2, len(x)).astype(np.float32)
-    return Scatterers(carried, (amplitude * (noise[0] + 1j * noise[1])).astype(np.complex64), height)
+    return Scatterers(carried, (amplitude * (noise[0] + 1j * noise[1] + steady)).astype(np.complex64), height)
 
 
-def _strength(of: Patient, rest: Shape, pose: Pose, width: float, reach: float, rng: np.random.Generator) -> np.ndarray:
-    """Root mean square amplitude per scatterer, float32 [_SIDE, _SIDE] over x in ±``width`` and z in 0…``reach``."""
+def _strength(
+    of: Patient, rest: Shape, pose: Pose, width: float, reach: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """What lies where: float32 [_SIDE, _SIDE] over x in ±``width`` and z in 0…``reach``, both.
+
+    First the root mean square amplitude per scatterer, then the part of it that has the same phase in all: a smooth
+    surface sums up to a line where it faces the beam, as a mirror does.
+    """
     x, z = np.meshgrid(
         np.linspace(-width, width, _SIDE, dtype=np.float32), np.linspace(0, reach, _SIDE, dtype=np.float32)
     )
@@ -118,7 +126,8 @@ def _strength(of: Patient, rest: Shape, pose: Pose, width: float, reach: float, 
     db = db + np.where(muscle | thin, 5 * edge, 0) + of.texture_db * smooth_field(x.shape, 3.5 / step_x, rng)
     papillary = _papillary(of, rest, across, w)
     db = np.where(cavity, np.maximum(-60, papillary), db)
-    return (10 ** (db / 20)).astype(np.float32)
+    mirror = _MIRROR * np.exp(-((away / 2.0) ** 2)) * square**2 * (muscle | thin | behind)
+    return (10 ** (db / 20)).astype(np.float32), mirror.astype(np.float32)
 
 
 def _at(rest: Shape, rows: tuple[int, ...], level: float) -> float:

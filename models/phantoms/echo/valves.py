@@ -62,11 +62,14 @@ def _valve(
     tent = np.sqrt(max(long**2 - (split * widest) ** 2, 1.0))
     short = float(np.hypot((1 - split) * widest, tent))
     out = []
-    for hinge, toward, length, share in ((first, second, long, split), (second, first, short, 1 - split)):
+    for hinge, toward, length, share, loud in (
+        (first, second, long, split, gain),
+        (second, first, short, 1 - split, 0.6 * gain),
+    ):
         shut = np.arccos(np.clip(share * span / length, 0.2, 1.0))
         wide = np.deg2rad(of.leaflet_open)
         angle = shut + (wide - shut) * opening
-        curl = 0.5 * (1 - opening) - 0.5 * opening
+        curl = of.leaflet_curl * (1 - opening) - 0.5 * opening
         along = np.linspace(0, 1, _NODES)
         bent = angle[:, None] - curl[:, None] * (along - 0.5) * 1.4
         sign = np.sign(toward - hinge)[:, None]
@@ -81,6 +84,6 @@ def _valve(
         across = hinge[:, None] + sign * (reach[:, low] * (1 - part) + reach[:, low + 1] * part - off * np.sin(heading))
         down = w[:, None] - rise[:, low] * (1 - part) - rise[:, low + 1] * part - off * np.cos(heading)
         noise = rng.standard_normal((2, _PER_LEAFLET)) * 0.5**0.5
-        weight = gain * (1.25 - 0.5 * at / _NODES)
-        out.append((across, down, weight * (noise[0] + 1j * noise[1]), sign * heading))
+        weight = loud * (1.25 - 0.5 * at / _NODES)
+        out.append((across, down, weight * (noise[0] + 1j * noise[1] + 0.25), sign * heading))
     return out
