@@ -91,7 +91,7 @@ def read_echo_clip(
     _check_length(len(frames), min_frames)
     fan = _fan(native)
     # A square that was cut before has nothing beside its fan, so the rim is left in peace.
-    inside = fan.mask(*frames.shape[1:3], margin=2 if _already_cropped(native, fan) else 0)
+    inside = fan.mask(frames.shape[1], frames.shape[2], 2 if _already_cropped(native, fan) else 0)
     if frames.ndim == 4:
         notes += refuse_doppler(frames, inside)
     notes += _say(fan, frames, inside)

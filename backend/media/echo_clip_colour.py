@@ -9,11 +9,11 @@ from backend.errors import UserError
 LIT = 40  # grey levels below which a colour cannot be told
 SATURATED = 0.35  # (max − min) / max of the channels, from which a pixel counts as coloured
 CHROMA = 16  # and its least difference of channels, above what coding leaves in greys
-FEW, MANY = 0.002, 0.02  # shares of the fan: below the first nothing is said, from the second on it is Doppler
+FEW = 0.002  # share of the fan below which nothing is said of colour
+MANY = 0.01  # share of the fan that thick coloured areas cover in a quarter of the frames, from which it is Doppler
 TINTED = 0.7  # share of the lit pixels that are coloured when the whole picture is shown in one tint
 ONE_HUE = 0.9  # length of the mean hue vector, 1 when all hues agree
 MOST = 16  # frames that are looked at
-ENOUGH = 20_000  # pixels of each
 
 
 def to_grey(frame: np.ndarray) -> np.ndarray:
@@ -31,27 +31,29 @@ def refuse_doppler(frames: np.ndarray, inside: np.ndarray) -> list[str]:
     """
     import cv2
 
-    shares, lit_shares, hues = [], [], []
-    step = max(1, int(np.sqrt(inside.sum() / ENOUGH)))
+    shares, areas, lit_shares, hues = [], [], [], []
     grain = max(3, max(frames.shape[1:3]) // 64) | 1
+    thick = np.ones((2 * grain - 1, 2 * grain - 1), np.uint8)
     for frame in frames[:: max(1, len(frames) // MOST)]:
         # Flow covers areas; dithered palettes (GIF) colour single pixels and are grey on the whole.
-        frame = cv2.blur(frame, (grain, grain))
-        pixels = frame[::step, ::step][inside[::step, ::step]].astype(np.int16)
-        high = pixels.max(-1)
-        chroma = high - pixels.min(-1)
-        coloured = (high > LIT) & (chroma > CHROMA) & (chroma > SATURATED * high)
-        shares.append(coloured.mean())
-        lit_shares.append(coloured.sum() / max(1, (high > LIT).sum()))
-        hues.append(_hue_vectors(pixels[coloured]))
-    share, hue = float(np.median(shares)), np.concatenate(hues)
+        smooth = cv2.blur(frame, (grain, grain))
+        red, green, blue = cv2.split(smooth)
+        high, low = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
+        chroma = high - low
+        lit = (high > LIT) & inside
+        coloured = lit & (chroma > CHROMA) & (chroma > SATURATED * high)
+        shares.append(coloured.sum() / inside.sum())
+        areas.append(cv2.morphologyEx(coloured.astype(np.uint8), cv2.MORPH_OPEN, thick).sum() / inside.sum())
+        lit_shares.append(coloured.sum() / max(1, lit.sum()))
+        hues.append(_hue_vectors(smooth[coloured]))
+    hue = np.concatenate(hues)
     if max(shares) < FEW:
         return []
     agreement = float(np.hypot(*hue.mean(0))) if len(hue) else 0.0
     if np.median(lit_shares) >= TINTED and agreement >= ONE_HUE:
         return ["The picture is tinted in one colour; its brightness was taken."]
-    # Flow comes and goes with the beat, so some frames may show hardly any.
-    if share >= MANY or float(np.quantile(shares, 0.75)) >= MANY:
+    # Traces and markers are thin. Flow comes and goes with the beat, so some frames may show hardly any.
+    if float(np.quantile(areas, 0.75)) >= MANY:
         raise UserError(
             "This is a colour Doppler clip.",
             "Colours cover a part of the heart, and the grey under them is not in the file.",

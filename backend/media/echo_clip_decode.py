@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -58,7 +58,6 @@ class NativeClip:
     heart_rate: float | None = None
     notes: tuple[str, ...] = ()
     declared_ultrasound: bool = False
-    properties: dict[str, Any] = field(default_factory=dict)
 
 
 def decode_clip(
@@ -147,7 +146,6 @@ def _dicom(path: Path, limits: Limits) -> NativeClip:
         heart_rate=rate[0] if rate and 20 <= rate[0] <= 300 else None,
         notes=notes,
         declared_ultrasound=modality in ("US", "IVUS"),
-        properties=dict(image.properties),
     )
 
 
@@ -233,7 +231,6 @@ def _video(path: Path, limits: Limits, cancelled: Callable[[], bool] | None) -> 
         container=facts.container,
         native_size=native,
         notes=notes,
-        properties=dict(clip.properties),
     )
 
 

@@ -20,6 +20,8 @@ MOVES = 0.5
 LEAST_AREA = 0.04  # of the frame
 FITS = 0.82  # overlap of hull and fitted sector, as intersection over union, from which it counts as a fan
 SIDES_DEG = (8.0, 75.0)  # of a side of the fan, from the vertical
+WIDEST_DEG = 120.0  # between the sides; cardiac probes open by 75 to 100
+LOPSIDED_DEG = 25.0  # difference of the sides, up to which the darker one is taken for the mirror image of the other
 TEXTURE_FRAMES = 4  # below this many frames motion says nothing
 LOOKED_AT = 480  # pixels on the longer side to which larger frames are reduced for finding the fan
 
@@ -210,8 +212,10 @@ class _Sector:
 
     def polygon(self, symmetric: bool = False) -> np.ndarray:
         """Corners (x, y), float32 [98, 2]: along the far arc from left to right, and back along the near one."""
-        widest = max(self.left, self.right)
-        angles = np.linspace(-widest, widest, 49) if symmetric else np.linspace(-self.left, self.right, 49)
+        left, right = self.left, self.right
+        if symmetric and abs(left - right) <= np.deg2rad(LOPSIDED_DEG):
+            left = right = max(left, right)
+        angles = np.linspace(-left, right, 49)
         ray = np.stack([np.sin(angles), np.cos(angles)], 1)
         return np.concatenate([self.apex + self.far * ray, self.apex + self.near * ray[::-1]]).astype(np.float32)
 
@@ -227,7 +231,7 @@ def _sector(hull: np.ndarray) -> _Sector | None:
     tolerance = 1 + 0.008 * max(np.ptp(points[:, 0]), np.ptp(points[:, 1]))
     right = _side(free, points, tolerance)
     left = _side(free * [-1, 1], points * [-1, 1], tolerance)
-    if right is None or left is None:
+    if right is None or left is None or left[0] + right[0] > np.deg2rad(WIDEST_DEG):
         return None
     # Each side is x·cos t − y·sin t = c in its own (mirrored) coordinates.
     system = np.array([[np.cos(right[0]), -np.sin(right[0])], [-np.cos(left[0]), -np.sin(left[0])]])

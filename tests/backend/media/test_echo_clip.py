@@ -9,6 +9,7 @@ import pytest
 
 from backend.errors import UserError
 from backend.media.echo_clip import EchoSource, read_echo_clip, resample
+from backend.media.intake import receive
 from backend.media.limits import Limits
 from tests.backend.media import echo_samples as samples
 from tests.backend.media.intake_samples import dicom_file
@@ -122,7 +123,7 @@ def test_video_gives_the_same_clip(name: str, options: list[str], real: EchoSour
 @pytest.mark.parametrize("rate", ["31.7", "30000/1001", "50.3", "12.5"])
 def test_odd_rates_are_read_exactly(rate: str, tmp_path: Path) -> None:
     number = 30000 / 1001 if "/" in rate else float(rate)
-    path = samples.video(tmp_path / "x.avi", samples.real_grey(), rate, "-c:v", "mjpeg", "-pix_fmt", "yuvj420p")
+    path = samples.video(tmp_path / "x.avi", samples.real_grey()[::2], rate, "-c:v", "mjpeg", "-pix_fmt", "yuvj420p")
     assert read_echo_clip(path, LIMITS).fps == pytest.approx(number, rel=1e-4)
 
 
@@ -230,7 +231,7 @@ def test_portrait_video_is_handled(real: EchoSource, tmp_path: Path) -> None:
 
 def test_two_seconds_of_4k_fit(real: EchoSource, tmp_path: Path) -> None:
     options = ["-vf", "scale=2880:2160,pad=3840:2160:480:0", "-c:v", "mjpeg", "-q:v", "6", "-pix_fmt", "yuvj420p"]
-    path = samples.video(tmp_path / "x.avi", samples.real_grey()[:16], 8, *options)
+    path = samples.video(tmp_path / "x.avi", samples.real_grey()[:16:2], 4, *options)
     with pytest.raises(UserError, match="too large"):
         read_echo_clip(path, replace(LIMITS, max_pixels=1_000_000))
     clip = read_echo_clip(path, replace(LIMITS, max_pixels=20_000_000))
@@ -280,6 +281,41 @@ def test_colour_doppler_is_refused_and_a_marker_is_not(hues: int, tmp_path: Path
     marked[:, 100:106, 150:170] = (0, 200, 0)
     clip = read_echo_clip(samples.dicom(tmp_path / "y.dcm", marked, FrameTime="33"), LIMITS)
     assert any("some colour" in note for note in clip.notes)
+
+
+def test_a_trace_across_the_fan_is_no_doppler(tmp_path: Path) -> None:
+    path = samples.video(tmp_path / "x.mp4", samples.ecg(samples.real_frames(), 180, 60), 30, *H264)
+    clip = read_echo_clip(path, LIMITS)
+    assert any("some colour" in note for note in clip.notes)
+
+
+@pytest.mark.parametrize(
+    ("name", "match"),
+    [
+        ("US1_UNCR.dcm", "colour Doppler"),
+        ("examples_rgb_color.dcm", "colour Doppler"),
+        ("OT-PAL-8-face.dcm", "no ul"),
+    ],
+)
+def test_real_stills_that_are_no_echo_are_refused(name: str, match: str) -> None:
+    try:
+        path = dicom_file(name)
+    except FileNotFoundError:
+        pytest.skip("pydicom-data is not installed")
+    refused(path, match, min_frames=1)
+
+
+def test_an_uploaded_clip_reads_as_the_file_it_came_from(real: EchoSource, tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    source, work = dicom_file("examples_ybr_color.dcm"), tmp_path / "work"
+    taken = receive(source, filename="x", workdir=work, limits=LIMITS, into=tmp_path)
+    clean = read_echo_clip(taken.path, LIMITS)
+    assert (clip_facts(clean), clean.fps_from) == (clip_facts(real), "Frame Time")
+    assert alike(clean.frames, real.frames) < 0.1
+
+
+def clip_facts(clip: EchoSource) -> tuple:
+    return clip.crop, clip.fps, clip.mm_per_px, clip.native_size
 
 
 def test_what_is_no_ultrasound_is_refused(tmp_path: Path) -> None:
