@@ -9,16 +9,18 @@ from typing import Any, Literal
 from backend.errors import UserError
 from backend.training.recipe import Progress, Watch
 
-Part = Literal["autoencoder", "meter", "regressor"]
-PARTS: tuple[Part, ...] = ("autoencoder", "meter", "regressor")
+Part = Literal["autoencoder", "image", "video", "meter", "regressor"]
+PARTS: tuple[Part, ...] = ("autoencoder", "image", "video", "meter", "regressor")
 
 
 @dataclass(frozen=True)
 class TrainRequest:
     """What to train. ``minutes`` counts all runs of a resumed training together.
 
-    ``part``: which of :data:`PARTS`; ``data``: folder of real clips, for the autoencoder only (the meters learn from
-    phantoms, whose outlines are known); ``out``: folder that gets the weights and the checkpoint.
+    ``part``: which of :data:`PARTS`; ``data``: folder of real clips, for autoencoder and generators (the meters learn
+    from phantoms, whose outlines are known); ``out``: folder that gets the weights and the checkpoint. ``clips``,
+    ``latents`` and ``size`` are for the generators, see :class:`backend.training.echo_generator.GeneratorRequest`;
+    ``validation``: held-out patients that measure a meter at the end.
     """
 
     out: Path
@@ -28,6 +30,10 @@ class TrainRequest:
     device: str = "cpu"
     seed: int = 0
     resume: bool = True
+    clips: int = 3000
+    latents: str = ""
+    size: str = "small"
+    validation: int = 60
     command: str = ""
 
 
@@ -63,6 +69,24 @@ def train(request: TrainRequest, *, progress: Progress | None = None, watch: Wat
         return TrainReport(
             made.folder, made.steps, made.minutes, made.sha256, made.validation, made.each, made.held_out
         )
+    if request.part in ("image", "video"):
+        from backend.training.echo_generator import GeneratorRequest, train_generator
+
+        grown = train_generator(
+            GeneratorRequest(
+                **shared,
+                part=request.part,
+                data=request.data,
+                clips=request.clips,
+                latents=request.latents,
+                size=request.size,
+            ),
+            progress=progress,
+            watch=watch,
+        )
+        return TrainReport(
+            grown.folder, grown.steps, grown.minutes, grown.sha256, grown.validation, grown.each, grown.held_out
+        )
     if request.data is not None:
         raise UserError(
             f"The {request.part} cannot learn from a folder of clips.",
@@ -72,7 +96,7 @@ def train(request: TrainRequest, *, progress: Progress | None = None, watch: Wat
     from backend.training.echo_meter import MeterRequest, train_meter, train_regressor
 
     call = train_meter if request.part == "meter" else train_regressor
-    report = call(MeterRequest(**shared), progress=progress, watch=watch)
+    report = call(MeterRequest(**shared, validation=request.validation), progress=progress, watch=watch)
     return TrainReport(
         report.folder, report.steps, report.minutes, report.sha256, report.validation, {}, len(report.truth)
     )

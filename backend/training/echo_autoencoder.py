@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +23,7 @@ PATIENTS, HELD_OUT_PATIENTS = 0, 900_000
 FRAMES_EACH = 6
 """Frames drawn of each patient, spread over one beat."""
 LONG_CLIP, FIRST_PACK_FRAME = "echo-four-chamber-long", 40
+ARGUMENTS: dict[str, Any] = {"widths": (64, 112, 160), "fine": 32, "blocks": 2}
 REAL_SHARE = 0.25
 """Share of the frames of a batch that are real, where there are real ones."""
 
@@ -92,7 +93,7 @@ def train_autoencoder(
         first = np.concatenate([first, real[:: max(1, len(real) // 96)]])
     first = first.astype(np.float32) / 255
     torch.manual_seed(request.seed)
-    model = Autoencoder()
+    model = Autoencoder(**ARGUMENTS)
     model.start_from_components(first)
     model.to(request.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

@@ -1,0 +1,277 @@
+"""The recipes of the two generators of echo clips: single frames (LIDM) and windows of a clip (LVDM)."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast
+
+import numpy as np
+
+from backend.errors import UserError
+from backend.training.checkpoint import write_weights
+from backend.training.echo_latents import LENGTH, Latents, draw_latents, read_latents
+from backend.training.recipe import CHECKPOINT, Progress, Watch, fit_resumably
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from models.echo.denoiser import Denoiser
+    from models.topology.fit import FitState
+
+AUTOENCODER, METER = "echo/autoencoder", "echo/meter2d"
+NO_EF, NO_PHASE = 0.1, {"image": 0.2, "video": 0.05}
+"""Shares of the items that learn without an ejection fraction and without phases."""
+HELD_OUT = 0.04
+"""Share of the clips, whole patients at the end of the list, that measure the loss."""
+SIZES: dict[str, dict[str, tuple[int, int, int]]] = {
+    "small": {"image": (192, 6, 4), "video": (192, 8, 4)},
+    "large": {"image": (384, 12, 6), "video": (512, 16, 8)},
+}
+"""Width, depth and heads: ``small`` for two cores, which ships, and ``large`` for a GPU."""
+
+
+@dataclass(frozen=True)
+class GeneratorRequest:
+    """What to train. ``minutes`` counts all runs of a resumed training together, without drawing the clips.
+
+    ``part``: ``"image"`` or ``"video"``; ``data``: folder of real clips with their ejection fractions, ``None`` for
+    ``clips`` phantom clips; ``latents``: file that keeps their codes, shared by both parts ('' for one in ``out``);
+    ``size``: a name in :data:`SIZES`; ``batch``: windows a step, or sixteen times as many frames.
+    """
+
+    out: Path
+    part: Literal["image", "video"] = "video"
+    minutes: float = 60.0
+    data: Path | None = None
+    clips: int = 3000
+    latents: str = ""
+    size: str = "small"
+    batch: int = 8
+    device: str = "cpu"
+    seed: int = 0
+    resume: bool = True
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class GeneratorReport:
+    """What came of it. ``validation``: ``sigma=<σ>.loss`` → weighted error on held-out clips, 1 for no knowledge."""
+
+    folder: Path
+    steps: int
+    minutes: float
+    clips: int
+    sha256: str
+    validation: dict[str, float]
+    each: dict[str, list[float]] = field(default_factory=dict)
+    held_out: int = 0
+    losses: tuple[float, ...] = ()
+
+
+def train_generator(
+    request: GeneratorRequest, *, progress: Progress | None = None, watch: Watch | None = None
+) -> GeneratorReport:
+    """Train one generator and write ``model.safetensors``, ``config.json``, ``CARD.md`` and a sample sheet.
+
+    The autoencoder's weights must be there (and the meter's, for a folder of clips). ``progress`` and ``watch`` as of
+    :func:`backend.training.recipe.fit_resumably`. Raises ``UserError`` when the request cannot be met.
+    """
+    import torch
+
+    from models.echo.denoiser import Denoiser
+    from models.echo.supervised import SupervisedConfig
+
+    if request.minutes <= 0 or request.batch < 1 or request.clips < 50 or request.size not in SIZES:
+        raise UserError(
+            "This training cannot be.",
+            "It needs time, a batch, at least 50 clips and a size.",
+            f"Give numbers above zero, and one of the sizes {', '.join(SIZES)}.",
+        )
+    kept = _latents(request, progress)
+    cut = max(1, round(HELD_OUT * len(kept)))
+    image = request.part == "image"
+    whole, difference = kept.spread()
+    torch.manual_seed(request.seed)
+    width, depth, heads = SIZES[request.size][request.part]
+    model = Denoiser(
+        1 if image else 16, 1 if image else 4, not image, width, depth, heads, round(whole if image else difference, 3)
+    ).to(request.device)
+
+    def batch_of(step: int, rng: np.random.Generator) -> tuple[Tensor, ...]:
+        return draw_batch(kept, request, rng, len(kept) - cut)
+
+    state = fit_resumably(
+        model,
+        batch_of,
+        denoising_loss,
+        out=request.out,
+        minutes=request.minutes,
+        seed=request.seed,
+        resume=request.resume,
+        described={"kind": request.part, "seed": request.seed, "batch": request.batch, "arguments": model.arguments},
+        config=SupervisedConfig(learning_rate=1e-3, ema=0.999, weight_decay=0.0),
+        progress=progress,
+        watch=watch,
+    )
+    each = held_out_loss(model, kept, request, cut)
+    sha256 = write_weights(
+        request.out,
+        model,
+        {"class": "models.echo.denoiser:Denoiser", "arguments": model.arguments},
+        _card(request, state, len(kept) - cut, each, model),
+    )
+    (request.out / CHECKPOINT).unlink(missing_ok=True)
+    return GeneratorReport(
+        request.out,
+        state.step,
+        state.seconds / 60,
+        len(kept),
+        sha256,
+        {key: float(np.mean(values)) for key, values in each.items()},
+        each,
+        cut,
+        tuple(state.losses),
+    )
+
+
+def draw_batch(
+    kept: Latents, request: GeneratorRequest, rng: np.random.Generator, count: int, first: int = 0
+) -> tuple[Tensor, ...]:
+    """Codes, noise, σ, ef, phase, fps and references of a step, from ``count`` clips from ``first`` on."""
+    import torch
+
+    from models.diffusion.edm import draw_sigma
+
+    image = request.part == "image"
+    size, window = (16 * request.batch, 1) if image else (request.batch, 16)
+    which = first + rng.integers(count, size=size)
+    begin = rng.integers(LENGTH - window + 1, size=size)
+    codes = np.stack([kept.codes[i, a : a + window] for i, a in zip(which, begin, strict=True)]).astype(np.float32)
+    phase = np.stack([kept.phase[i, a : a + window] for i, a in zip(which, begin, strict=True)])
+    phase[rng.random(size) < NO_PHASE[request.part]] = np.nan
+    ef = kept.ef[which].copy()
+    ef[rng.random(size) < NO_EF] = np.nan
+    source = torch.Generator().manual_seed(int(rng.integers(2**31)))
+    return (
+        torch.from_numpy(codes),
+        torch.randn(codes.shape, generator=source),
+        draw_sigma(size, source),
+        torch.from_numpy(ef),
+        torch.from_numpy(phase),
+        torch.from_numpy(kept.fps[which]),
+        torch.from_numpy(kept.codes[which, 0].astype(np.float32)),
+    )
+
+
+def denoising_loss(model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
+    """The mean of :func:`weighted_error`."""
+    return weighted_error(model, batch).mean()
+
+
+def weighted_error(model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
+    """Squared error (N,) of the denoised codes; 1 is what knowing nothing but the spread gives at any σ."""
+    codes, noise, sigma, ef, phase, fps, reference = batch
+    by_item = sigma.view(-1, 1, 1, 1, 1)
+    still = {"reference": reference} if model.reference else {}
+    found = model(codes + by_item * noise, sigma, ef=ef, phase=phase, fps=fps, **still)
+    spread = float(model.spread)  # type: ignore[arg-type]
+    weight = (sigma**2 + spread**2) / (sigma * spread) ** 2
+    error: Tensor = weight * (found.float() - codes).square().flatten(1).mean(1)
+    return error
+
+
+def held_out_loss(model: Denoiser, kept: Latents, request: GeneratorRequest, cut: int) -> dict[str, list[float]]:
+    """``sigma=<σ>.loss`` → weighted errors on windows of held-out clips at four noise levels."""
+    import torch
+
+    rng = np.random.default_rng(0)
+    found = {}
+    with torch.inference_mode():
+        for level in (0.1, 0.5, 2.0, 10.0):
+            errors = []
+            for _ in range(4):
+                batch = draw_batch(kept, request, rng, cut, len(kept) - cut)
+                again = (batch[0], batch[1], torch.full_like(batch[2], level), *batch[3:])
+                errors += weighted_error(model, again).tolist()
+            found[f"sigma={level:g}.loss"] = errors
+    return found
+
+
+def _latents(request: GeneratorRequest, progress: Progress | None) -> Latents:
+    from backend.settings import get_settings
+    from backend.weights import Weights
+    from models.echo.autoencoder import Autoencoder
+
+    weights = Weights(get_settings())
+    at = Path(request.latents) if request.latents else request.out / "latents.npz"
+    sha256 = weights.find(AUTOENCODER).sha256
+    made = weights.load(AUTOENCODER, lambda config: Autoencoder(**config["arguments"]), device="cpu")
+    autoencoder = cast("Autoencoder", made)
+
+    def before(fraction: float, note: str) -> None:
+        if progress:
+            progress(0.0, note)
+
+    if request.data is None:
+        return draw_latents(at, autoencoder, sha256, request.clips, progress=before)
+    from models.echo.meter import Meter
+
+    meter = cast("Meter", weights.load(METER, lambda config: Meter(**config["arguments"]), device="cpu"))
+    return read_latents(at, request.data, autoencoder, sha256, meter, progress=before)
+
+
+def _card(request: GeneratorRequest, state: FitState, clips: int, each: dict[str, list[float]], model: Denoiser) -> str:
+    from backend.training.topology_measure import interval
+
+    weights = sum(parameter.numel() for parameter in model.parameters())
+    rows = "\n".join(
+        "| {} | {:.3f} [{:.3f}, {:.3f}] |".format(key[len("sigma=") : -len(".loss")], *interval(values))
+        for key, values in each.items()
+    )
+    what = (
+        "Makes single latent frames of any phase of the heartbeat, end-diastolic reference frames among them (LIDM)"
+        if request.part == "image"
+        else "Makes windows of 16 latent frames of a beating heart from an end-diastolic frame (LVDM)"
+    )
+    origin = (
+        f"{clips} clips of {LENGTH} frames of echo phantoms (`models/phantoms/echo`), two of each patient, ejection\n"
+        "fraction 5 to 85 %, 12 to 36 frames a second. No image of any patient but what the autoencoder saw"
+        if request.data is None
+        else f"{clips} beats of clips that were given, with the ejection fractions of their table"
+    )
+    return f"""# Echo generator: {"frames" if request.part == "image" else "clips"}
+
+{what}, in the code of `{AUTOENCODER}`, for an ejection fraction, a heart rate and a frame rate that are asked for.
+Research use only. Not for diagnosis.
+
+## Trained on
+
+{origin}.
+
+## Training
+
+`{request.command or "backend.training.echo_generator.train_generator"}`
+
+{state.seconds / 60:.1f} minutes, {state.step} steps, device {request.device} ({os.cpu_count()} cores seen), size
+{request.size}, {weights:,} weights, seed {request.seed}; loss of the last 200 steps {np.mean(state.losses[-200:]):.4f}.
+
+## Measured results
+
+Weighted squared error on held-out clips by noise level σ; 1 is what the best guess without a network gives. Mean and
+95 % bootstrap interval. What the clips are worth is measured by `python -m tests.benchmarks echo`.
+
+| σ | error |
+|---|---|
+{rows}
+
+## Limits
+
+Hearts of phantoms: no pathology but a weak ventricle. A clip shows what was asked for, which is no evidence that a real
+heart of that ejection fraction looks so.
+
+## Licence
+
+Same as the code; phantoms carry no other licence.
+"""
