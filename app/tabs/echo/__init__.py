@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from app.components.clip_view import KEYS
 from app.components.parts import Part, parts
-from app.tabs.echo import measure
+from app.tabs.echo import batch, generate, measure
 
 if TYPE_CHECKING:
     from app.components.shell import Shell
@@ -15,5 +15,10 @@ if TYPE_CHECKING:
 
 def build(runtime: Runtime, shell: Shell) -> None:
     """Draw the tab. No model is loaded before a job starts."""
-    parts(runtime, shell, "echo", (Part("measure", "Measure", measure.build, measure.ACTIONS),))
+    listed = (
+        Part("generate", "Generate", generate.build, generate.ACTIONS),
+        Part("measure", "Measure", measure.build, measure.ACTIONS),
+        Part("batch", "Many clips", batch.build, batch.ACTIONS),
+    )
+    parts(runtime, shell, "echo", listed)
     shell.shortcuts("Echo", KEYS)

@@ -73,9 +73,8 @@ def _facts(measured: Measured, truth: KnownTruth | None, requested: float | None
         ("End-systolic volume", measured.end_systole, "Median over the end-systolic frames"),
     ):
         volume = _median([measured.smooth[frame] for frame in frames])
-        if volume is not None:
-            text = f"{volume:.0f} ml" if measured.mm_per_px else "scale unknown"
-            facts.append([name, text, meaning])
+        if volume is not None and measured.mm_per_px:
+            facts.append([name, f"{volume:.0f} ml", meaning])
     for name, frames in (("ED frames", measured.end_diastole), ("ES frames", measured.end_systole)):
         text = ", ".join(str(frame + 1) for frame in frames[:6]) + (" …" if len(frames) > 6 else "")
         facts.append([name, text or "none", "Counted from 1"])

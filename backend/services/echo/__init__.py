@@ -1,12 +1,13 @@
 """Echo: a beating heart with the ejection fraction one asks for, and a meter for any such clip.
 
-``requests`` holds what the jobs take and give; ``measure`` reads a clip and measures it, ``overlay`` draws what was
-found, ``keep`` stores it.
+``requests``, ``making`` and ``batch`` hold what the jobs take and give; ``measure`` reads a clip and measures it,
+``generate`` makes clips by the networks behind ``generator``, ``batch_run`` many of them; ``overlay`` draws what was
+found, ``keep`` stores it, ``truth`` knows what phantoms were drawn with.
 """
 
 from __future__ import annotations
 
 from backend.jobs.contract import Action
-from backend.services.echo import requests
+from backend.services.echo import batch, making, requests
 
-ACTIONS: tuple[Action, ...] = (*requests.ACTIONS,)
+ACTIONS: tuple[Action, ...] = (*making.ACTIONS, *requests.ACTIONS, *batch.ACTIONS)

@@ -79,6 +79,17 @@ class Keeper:
 
         return self.add(name, "video/mp4", write, "video")
 
+    def dicom(self, name: str, frames: np.ndarray, fps: float, heart_rate: float | None) -> str:
+        """Id of a DICOM Ultrasound Multi-frame image; one seed is one subject. No scale is stated: none is known."""
+        from backend.media.write_dicom_us import write_us_clip
+
+        subject = "" if self.seed is None or self.parents else f"SYNTHETIC-{self.seed}"
+
+        def write(path: Path, made: Provenance) -> None:
+            write_us_clip(path, frames, fps, made, heart_rate=heart_rate, subject=subject)
+
+        return self.add(name, "application/dicom", write, "dicom")
+
     def curve(self, name: str, measured: Measured) -> str:
         """Id of the CSV of what the page plots: one row a frame."""
         unit = measured.unit

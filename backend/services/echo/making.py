@@ -9,14 +9,17 @@ from backend.jobs.contract import Action, JobContext
 from backend.services.echo.requests import Measured
 
 ModelName = Literal["lidm", "lvdm", "jvid"]
+Sampler = Literal["ddim", "heun", "dpm"]
 ReferenceFrame = Literal["ed", "first"]
 
 EF_RANGE = (5.0, 85.0)  # %
 RATE_RANGE = (40.0, 140.0)  # beats per minute
 FRAME_RANGE = (16, 192)
-FPS_RANGE = (8.0, 64.0)
+FPS_RANGE = (12.0, 36.0)  # what the models are trained for
 STEP_RANGE = (2, 64)
-GUIDANCE_RANGE = (0.0, 8.0)
+GUIDANCE_RANGE = (0.0, 10.0)
+JVID_SCHEDULE = "VVVVIVIV"
+"""Which model works when, where nobody says; stretched over the steps."""
 MOST_CLIPS = 500
 """Clips of one batch."""
 
@@ -34,10 +37,10 @@ class Wish:
     """A beating heart to be made.
 
     ``ef`` in % (5–85), ``heart_rate`` in beats per minute (40–140), ``frames`` (16–192) at ``fps`` frames a second
-    (8–64). ``reference`` is the artifact id of a clip whose patient is to beat, '' to make a patient up by ``seed``;
+    (12–36). ``reference`` is the artifact id of a clip whose patient is to beat, '' to make a patient up by ``seed``;
     ``reference_frame`` takes its end-diastolic frame, found by the meter, or its first. ``guidance`` is how strongly
-    the wish is enforced, ``steps`` and ``sampler`` how it is denoised. ``schedule`` names the model of each step of
-    JVID, '' takes the default.
+    the wish is enforced, 1 takes it as learnt; ``steps`` and ``sampler`` say how it is denoised. ``schedule``
+    names the model of each step of JVID (see :mod:`models.echo.jvid`), '' takes :data:`JVID_SCHEDULE`.
     """
 
     ef: float = 55.0
@@ -47,9 +50,9 @@ class Wish:
     seed: int = 0
     reference: str = ""
     reference_frame: ReferenceFrame = "ed"
-    guidance: float = 2.0
-    steps: int = 8
-    sampler: str = ""
+    guidance: float = 1.5
+    steps: int = 16
+    sampler: Sampler = "dpm"
     schedule: str = ""
 
 

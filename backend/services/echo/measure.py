@@ -12,21 +12,19 @@ import numpy as np
 from backend.errors import UserError
 from backend.jobs.contract import ArtifactView, JobContext
 from backend.media.limits import Limits
-from backend.media.stored_clip import StoredClip, read_stored_clip
+from backend.media.stored_clip import StoredClip
 from backend.services.echo.keep import Keeper
 from backend.services.echo.overlay import enlarged, overlaid, png_bytes
 from backend.services.echo.requests import (
     MAX_FRAMES,
-    KnownTruth,
     Measured,
     MeasureRequest,
     MeasureResult,
 )
+from backend.services.echo.truth import sample_truth
 from backend.settings import get_settings
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from backend.media.echo_clip import EchoSource
     from models.echo.meter import Measurement, Meter
 
@@ -55,7 +53,7 @@ def run_measure(request: MeasureRequest, ctx: JobContext) -> MeasureResult:
         video=keeper.film("measured-clip.mp4", source.frames, source.fps, labels),
         frames=len(source.frames),
         measured=measured,
-        truth=_truth(ctx.open(request.source), given),
+        truth=sample_truth(str(given.properties.get("sample", ""))),
         synthetic=given.synthetic,
         notes=tuple(source.notes),
         weights_sha256=sha256,
@@ -168,23 +166,6 @@ def preview_png(frame: np.ndarray, labels: np.ndarray | None = None) -> bytes:
     if labels is None:
         return png_bytes(large)
     return png_bytes(overlaid(large, labels.repeat(PREVIEW_SIZE, axis=0).repeat(PREVIEW_SIZE, axis=1)))
-
-
-def _truth(path: Path, given: ArtifactView) -> KnownTruth | None:
-    """What a phantom was drawn with; a clip that is none has no truth, whatever its file says."""
-    if given.properties.get("label") != "phantom":
-        return None
-    if "ef" in given.properties:
-        return KnownTruth(float(given.properties["ef"]))
-    if path.suffix != ".npz":
-        return None
-    clip = read_stored_clip(path, Limits.from_settings(get_settings()))
-    if clip.volumes_ml is None or not len(clip.volumes_ml):
-        return None
-    high, low = float(clip.volumes_ml.max()), float(clip.volumes_ml.min())
-    if not (math.isfinite(high) and high > 0):
-        return None
-    return KnownTruth(100 * (1 - low / high), tuple(float(volume) for volume in clip.volumes_ml))
 
 
 def _plain(values: np.ndarray) -> tuple[float | None, ...]:

@@ -55,7 +55,7 @@ def png_bytes(pixels: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
-def moving_png(frames: np.ndarray, fps: float, factor: int = 3) -> bytes:
+def moving_png(frames: np.ndarray, fps: float, factor: int = 2) -> bytes:
     """An animated PNG of uint8 [T, H, W], enlarged: every browser plays it, and elsewhere it shows its first frame."""
     from PIL import Image
 

@@ -19,7 +19,7 @@ from backend.runtime import Runtime
 from backend.samples import accept_sample
 from backend.services.echo.requests import MeasureRequest, MeasureResult
 from backend.settings import Settings
-from tests.backend.services.echo.small_meter import write_small_meter
+from tests.backend.services.echo.small_networks import write_small_meter
 
 FPS, RATE = 32.0, 75.0
 

@@ -1,0 +1,128 @@
+"""Many clips: a range of ejection fractions, one job, a gallery, and a ZIP in the layout of EchoNet-Dynamic."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+from pydantic import TypeAdapter
+
+from app.components.clip_view import ClipPane
+from app.components.html import html
+from app.tabs.echo.gallery import Item, gallery_html, item_of, items_of_job, scatter_html
+from app.tabs.echo.shown import STYLES, echo_html
+from backend.errors import UserError
+from backend.jobs.contract import JobState, JobView
+from backend.services.echo.batch import BatchRequest, BatchResult
+from backend.services.echo.making import (
+    EF_RANGE,
+    FPS_RANGE,
+    FRAME_RANGE,
+    GUIDANCE_RANGE,
+    MODELS,
+    MOST_CLIPS,
+    RATE_RANGE,
+    STEP_RANGE,
+)
+
+if TYPE_CHECKING:
+    from app.components.shell import Shell
+    from backend.runtime import Runtime
+
+ACTIONS = ("batch",)
+ENDED = (JobState.DONE, JobState.CANCELLED, JobState.INTERRUPTED)
+INTRODUCTION = """<section class="ss-hero"><p>Make a set to train or test with: clips of different made-up patients,
+their ejection fractions spread evenly over a range. They come in one ZIP in the layout of EchoNet-Dynamic
+(FileList.csv, Videos, VolumeTracings.csv), so that programs written for that data read it unchanged, and as DICOM if
+you like. The ejection fraction in the list is the one asked for; what the meter found is in clips.csv.</p></section>"""
+DEFAULT = BatchRequest()
+
+
+def build(runtime: Runtime, shell: Shell) -> None:
+    """Draw the part. No model is loaded before a job starts."""
+    html(INTRODUCTION)
+    with gr.Row():
+        count = gr.Number(
+            DEFAULT.count, label="Clips", precision=0, minimum=1, maximum=MOST_CLIPS, elem_id="echo-count"
+        )
+        low = gr.Slider(*EF_RANGE, DEFAULT.ef_low, step=1, label="Lowest ejection fraction, %")
+        high = gr.Slider(*EF_RANGE, DEFAULT.ef_high, step=1, label="Highest ejection fraction, %")
+        seed = gr.Number(DEFAULT.seed, label="First seed", precision=0, minimum=0, info="Each clip takes the next one")
+    with gr.Accordion("Heart rates, length, model and sampling", open=False):
+        with gr.Row():
+            slow = gr.Slider(*RATE_RANGE, DEFAULT.rate_low, step=1, label="Lowest heart rate, beats per minute")
+            fast = gr.Slider(*RATE_RANGE, DEFAULT.rate_high, step=1, label="Highest heart rate, beats per minute")
+            frames = gr.Slider(*FRAME_RANGE, DEFAULT.frames, step=16, label="Frames")
+            fps = gr.Slider(*FPS_RANGE, DEFAULT.fps, step=1, label="Frames a second")
+        with gr.Row():
+            model = gr.Radio([(title, name) for name, (title, _) in MODELS.items()], value=DEFAULT.model, label="Model")
+            steps = gr.Slider(*STEP_RANGE, DEFAULT.steps, step=1, label="Steps")
+            guidance = gr.Slider(*GUIDANCE_RANGE, DEFAULT.guidance, step=0.25, label="Guidance")
+            dicom = gr.Checkbox(False, label="Also as DICOM", info="A second ZIP, ultrasound multi-frame")
+    run = gr.Button("Make the clips", variant="primary", elem_id="echo-batch-run")
+    job = shell.job("echo", ACTIONS)
+    result = html()
+    look = shell.hidden("look")
+    one = html()
+    downloads = shell.downloads()
+    card = shell.provenance()
+
+    def request(*values: Any) -> BatchRequest:
+        number, least, most, first, slowest, fastest, length, per_second, name, turns, strength, also = values
+        return BatchRequest(
+            count=int(number or 0),
+            ef_low=float(least),
+            ef_high=float(most),
+            seed=int(first or 0),
+            rate_low=float(slowest),
+            rate_high=float(fastest),
+            frames=int(length),
+            fps=float(per_second),
+            model=name,
+            steps=int(turns),
+            guidance=float(strength),
+            dicom=bool(also),
+        )
+
+    choices = [count, low, high, seed, slow, fast, frames, fps, model, steps, guidance, dicom]
+    job.submit(run.click, "batch", request, choices)
+    shown = [result, one, downloads.html, card.html]
+    shell.on(run.click, lambda: ("", "", "", ""), None, shown)
+
+    def show(view: JobView) -> tuple[str, str, str, str]:
+        made = TypeAdapter(BatchResult).validate_python(dict(view.result)) if view.result else None
+        items = [item_of(clip) for clip in made.made] if made else items_of_job(runtime, view)
+        files = [item for item in (made.archive, made.dicoms, made.table) if item] if made else []
+        asked = int(view.request.get("count", len(items)))
+        gallery = gallery_html(items, asked, look.elem_id or "", finished=view.state is JobState.DONE)
+        return gallery + scatter_html(items), "", downloads.render(files), card.render(files[:1])
+
+    job.finished(show, shown, ENDED)
+    shell.on(look.change, lambda wish: _one(runtime, wish), [look], [one])
+    names = [
+        "count",
+        "ef_low",
+        "ef_high",
+        "seed",
+        "rate_low",
+        "rate_high",
+        "frames",
+        "fps",
+        "model",
+        "steps",
+        "guidance",
+        "dicom",
+    ]
+    card.on_rerun(lambda asked: [asked[name] for name in names], choices)
+
+
+def _one(runtime: Runtime, wish: str) -> Any:
+    """The clip that was clicked, in the player; ``wish`` is 'CLIP …' as the gallery wrote it."""
+    clip = wish.partition(" ")[0]
+    if not clip:
+        return gr.skip()
+    view = runtime.artifacts.view(clip)
+    if view.kind != "clip":
+        raise UserError("This is no clip of a batch.", "", "Click a picture of the gallery.")
+    item = Item.of_artifact(view)
+    return echo_html([ClipPane(item.title, clip, "synthetic", STYLES)], None)

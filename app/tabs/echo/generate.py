@@ -1,0 +1,159 @@
+"""Generate: ask for an ejection fraction, watch the clip form, see what the meter says, download it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+from pydantic import TypeAdapter
+
+from app.components.clip_view import ClipPane
+from app.components.html import html
+from app.tabs.echo.made import compared_html, made_html
+from app.tabs.echo.measure import ACCEPT, open_sample
+from backend.jobs.contract import JobView
+from backend.samples import samples
+from backend.services.echo.making import (
+    EF_RANGE,
+    FPS_RANGE,
+    FRAME_RANGE,
+    GUIDANCE_RANGE,
+    JVID_SCHEDULE,
+    MODELS,
+    RATE_RANGE,
+    STEP_RANGE,
+    CompareRequest,
+    CompareResult,
+    GenerateRequest,
+    GenerateResult,
+    Wish,
+)
+
+if TYPE_CHECKING:
+    from app.components.shell import Shell
+    from backend.runtime import Runtime
+
+ACTIONS = ("generate", "compare")
+INTRODUCTION = """<section class="ss-hero"><p>Ask for an ejection fraction and a heart rate, and watch a four-chamber
+clip form. A meter that took no part in the training then outlines it and says which ejection fraction it shows. The
+patient is made up by the seed, or comes from a clip of yours: its end-diastolic frame begins to beat. The generator has
+seen phantoms only, hearts drawn by a program.</p></section>"""
+DEFAULT = Wish()
+SAMPLERS = [("DPM-Solver++ (2M)", "dpm"), ("DDIM", "ddim"), ("Heun, twice the work", "heun")]
+
+
+def build(runtime: Runtime, shell: Shell) -> None:
+    """Draw the part. No model is loaded before a job starts."""
+    html(INTRODUCTION)
+    with gr.Row():
+        ef = gr.Slider(*EF_RANGE, 35, step=1, label="Ejection fraction, %", elem_id="echo-ef")
+        rate = gr.Slider(*RATE_RANGE, DEFAULT.heart_rate, step=1, label="Heart rate, /min")
+        frames = gr.Slider(*FRAME_RANGE, DEFAULT.frames, step=16, label="Frames")
+        seed = gr.Number(DEFAULT.seed, label="Seed", precision=0, minimum=0, info="Another seed, another patient")
+    with gr.Accordion("Patient from a clip, model and sampling", open=False, elem_id="echo-more"):
+        with gr.Row():
+            model = gr.Radio([(title, name) for name, (title, _) in MODELS.items()], value="jvid", label="Model",
+                             info="; ".join(f"{title}: {meaning}" for title, meaning in MODELS.values()))  # fmt: skip
+        with gr.Row():
+            fps = gr.Slider(*FPS_RANGE, DEFAULT.fps, step=1, label="Frames a second")
+            steps = gr.Slider(*STEP_RANGE, DEFAULT.steps, step=1, label="Steps", info="More take longer")
+            guidance = gr.Slider(
+                *GUIDANCE_RANGE, DEFAULT.guidance, step=0.25, label="Guidance", info="How strongly EF is enforced"
+            )
+            sampler = gr.Dropdown(SAMPLERS, value=DEFAULT.sampler, label="Sampler")
+            schedule = gr.Textbox(
+                "", label="Schedule of JVID", info=f"V video, I image model, by step; empty: {JVID_SCHEDULE}"
+            )
+        sample = shell.samples(samples("clip", runtime.settings))
+        uploaded = shell.upload(
+            "A clip whose heart shall beat", accept=ACCEPT, hint="Apical four-chamber, apex at the top."
+        )
+        frame = gr.Radio(
+            [("its end-diastolic frame, as the meter finds it", "ed"), ("its first frame", "first")],
+            value="ed",
+            label="Begin with",
+        )
+        forget = gr.Button("Make up a patient again", size="sm", visible=False)
+    reference = shell.hidden("reference")
+    with gr.Row():
+        with gr.Column(scale=3, min_width=280):
+            chosen = html(_patient(""))
+        with gr.Column(scale=1, min_width=150):
+            run = gr.Button("Generate", variant="primary", elem_id="echo-generate-run")
+        with gr.Column(scale=1, min_width=150):
+            models = gr.Button("Compare the three models", elem_id="echo-compare-run")
+        with gr.Column(scale=1, min_width=150):
+            numbers = gr.Button("Compare numbers of steps", elem_id="echo-steps-run")
+    job = shell.job("echo", ACTIONS)
+    result = html()
+    downloads = shell.downloads()
+    card = shell.provenance()
+
+    shell.on(sample.change, lambda new: open_sample(runtime, new), [sample], [reference])
+    shell.on(uploaded.change, lambda new: (new, "") if new else (gr.skip(), gr.skip()), [uploaded], [reference, sample])
+    shell.on(reference.change, lambda new: (_patient(new), gr.update(visible=bool(new))), [reference], [chosen, forget])
+    shell.on(forget.click, lambda: ("", ""), None, [reference, sample])
+
+    wishes = [ef, rate, frames, fps, seed, reference, frame, guidance, steps, sampler, schedule, model]
+
+    def wish(*values: Any) -> dict[str, Any]:
+        asked, beats, count, per_second, number, origin, which, strength, turns, solver, order, name = values
+        return {
+            "ef": float(asked),
+            "heart_rate": float(beats),
+            "frames": int(count),
+            "fps": float(per_second),
+            "seed": int(number or 0),
+            "reference": origin or "",
+            "reference_frame": which,
+            "guidance": float(strength),
+            "steps": int(turns),
+            "sampler": solver,
+            "schedule": (order or "").strip(),
+            "model": name,
+        }
+
+    job.submit(run.click, "generate", lambda *values: GenerateRequest(**wish(*values)), wishes)
+    job.submit(models.click, "compare", lambda *values: CompareRequest(**wish(*values), over="models"), wishes)
+    job.submit(numbers.click, "compare", lambda *values: CompareRequest(**wish(*values), over="steps"), wishes)
+
+    def show(view: JobView) -> tuple[str, str, str]:
+        if view.action == "compare":
+            several = TypeAdapter(CompareResult).validate_python(dict(view.result or {}))
+            files = [several.table, *(made.video for made in several.made)]
+            over = str(view.request.get("over", "models"))
+            return compared_html(several, over), downloads.render(files), card.render(files[:1])
+        one = TypeAdapter(GenerateResult).validate_python(dict(view.result or {}))
+        made = one.made
+        return (
+            made_html(one),
+            downloads.render([made.video, made.dicom, made.clip, made.table]),
+            card.render([made.video]),
+        )
+
+    job.finished(show, [result, downloads.html, card.html])
+    names = [
+        "ef",
+        "heart_rate",
+        "frames",
+        "fps",
+        "seed",
+        "reference",
+        "reference_frame",
+        "guidance",
+        "steps",
+        "sampler",
+        "schedule",
+        "model",
+    ]
+    card.on_rerun(lambda asked: [asked[name] for name in names], wishes)
+
+
+def _patient(reference: str) -> str:
+    """Who is going to beat, in one line with the chosen clip."""
+    if not reference:
+        return '<p class="ss-card">The patient is made up by the seed.</p>'
+    from app.components.clip_view import clip_view_html
+
+    player = clip_view_html([ClipPane("The patient is taken from this clip", reference)])
+    return f'<div class="ss-echo-input">{player}</div>'

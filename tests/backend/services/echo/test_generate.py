@@ -1,0 +1,171 @@
+"""The jobs that make clips on a real engine and store, with small real networks."""
+
+from __future__ import annotations
+
+import csv
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+from PIL import Image
+from pydantic import TypeAdapter
+
+from backend.errors import UserError
+from backend.identity import LOCAL
+from backend.jobs.contract import JobState, JobView
+from backend.media.echonet import read_folder
+from backend.media.limits import Limits
+from backend.media.marks import read_provenance
+from backend.media.stored_clip import read_stored_clip
+from backend.runtime import Runtime
+from backend.services.echo.batch import BatchRequest, BatchResult
+from backend.services.echo.batch_run import wishes_of
+from backend.services.echo.making import CompareRequest, CompareResult, GenerateRequest, GenerateResult, Wish
+from backend.settings import Settings
+from tests.backend.services.echo.small_networks import write_small_generator, write_small_meter
+from tests.backend.services.echo.test_measure import beating, put
+
+SHORT: dict[str, Any] = {"frames": 16, "steps": 2}
+
+
+@pytest.fixture(autouse=True)
+def networks(settings: Settings) -> dict[str, str]:
+    """Small networks among this installation's own weights; name → SHA-256."""
+    folder = settings.home / "weights" / "echo"
+    made = {**write_small_generator(folder, beating()), "meter2d": write_small_meter(folder / "meter2d")}
+    return {f"echo/{name}": sha256 for name, sha256 in made.items()}
+
+
+def run(runtime: Runtime, action: str, request: Any) -> JobView:
+    return runtime.jobs.wait(runtime.jobs.submit("echo", action, request, actor=LOCAL), timeout=120)
+
+
+def one(runtime: Runtime, **wish: Any) -> GenerateResult:
+    job = run(runtime, "generate", GenerateRequest(**{**SHORT, **wish}))
+    assert job.state is JobState.DONE, job.error
+    return TypeAdapter(GenerateResult).validate_python(dict(job.result or {}))
+
+
+def frames_of(runtime: Runtime, artifact: str) -> np.ndarray:
+    return read_stored_clip(runtime.artifacts.path(artifact), Limits()).frames
+
+
+def test_one_clip_is_stored_in_three_formats_with_its_origin(runtime: Runtime, networks: dict[str, str]) -> None:
+    result = one(runtime, seed=7, frames=24)
+    made = result.made
+    frames = frames_of(runtime, made.clip)
+    assert frames.shape == (24, 112, 112)
+    assert len(made.measured.volumes) == 24
+    data = pydicom.dcmread(runtime.artifacts.path(made.dicom))
+    assert np.array_equal(data.pixel_array, frames)
+    assert data.SyntheticData == "YES"
+    assert float(data.FrameTime) == pytest.approx(1000 / 32)
+    assert result.weights == networks
+    for artifact in (made.clip, made.video, made.dicom, made.table):
+        view = runtime.artifacts.view(artifact)
+        assert view.synthetic
+        assert (view.provenance.seed, view.provenance.steps, view.provenance.weights) == (7, 2, networks)
+        assert read_provenance(runtime.artifacts.path(artifact)) == view.provenance
+
+
+def test_a_seed_gives_the_same_clip_and_another_another(runtime: Runtime) -> None:
+    first, again, other = (frames_of(runtime, one(runtime, seed=seed).made.clip) for seed in (1, 1, 2))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_the_preview_moves(runtime: Runtime) -> None:
+    job = run(runtime, "generate", GenerateRequest(**SHORT))
+    picture = Image.open(io.BytesIO(runtime.jobs.preview(job.id) or b""))
+    assert picture.format == "PNG"
+    assert getattr(picture, "n_frames", 1) > 1
+
+
+def test_a_reference_is_the_end_diastolic_frame_of_the_clip(runtime: Runtime, tmp_path: Path) -> None:
+    clip = np.roll(beating(), 26, axis=0)  # begins near end-systole
+    source = put(runtime, tmp_path, clip)
+    result = one(runtime, reference=source, steps=8)
+    assert any("end-diastole" in note for note in result.notes)
+    assert runtime.artifacts.view(result.made.clip).provenance.parents == (source,)
+    first = one(runtime, reference=source, reference_frame="first", steps=8)
+    bright = [(frames_of(runtime, made.made.clip) > 110).mean() for made in (result, first)]
+    assert bright[0] > 1.2 * bright[1]  # the wider ellipse
+
+
+def test_three_models_share_wish_and_seed(runtime: Runtime) -> None:
+    job = run(runtime, "compare", CompareRequest(frames=16, steps=4, seed=3))
+    result = TypeAdapter(CompareResult).validate_python(dict(job.result or {}))
+    assert [made.title for made in result.made] == ["LIDM", "LVDM", "JVID"]
+    with runtime.artifacts.path(result.table).open(encoding="utf-8") as file:
+        schedules = [row["schedule"] for row in csv.DictReader(file)]
+    assert schedules[:2] == ["IIII", "VVVV"]
+    assert set(schedules[2]) == {"I", "V"}
+    assert {made.seed for made in result.made} == {3}
+
+
+def test_numbers_of_steps_are_compared_with_the_most(runtime: Runtime) -> None:
+    job = run(runtime, "compare", CompareRequest(frames=16, over="steps", model="lvdm"))
+    made = TypeAdapter(CompareResult).validate_python(dict(job.result or {})).made
+    assert [clip.steps for clip in made] == [2, 4, 8, 16, 32]
+    assert made[-1].difference == 0
+    last = frames_of(runtime, made[-1].clip).astype(float)
+    expected = np.sqrt(np.mean((frames_of(runtime, made[0].clip) - last) ** 2))
+    assert made[0].difference == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_batch_is_a_folder_that_loaders_read(runtime: Runtime, tmp_path: Path) -> None:
+    request = BatchRequest(count=3, ef_low=30, ef_high=60, seed=5, dicom=True, **SHORT)
+    result = TypeAdapter(BatchResult).validate_python(dict(run(runtime, "batch", request).result or {}))
+    assert [clip.seed for clip in result.made] == [5, 6, 7]
+    with zipfile.ZipFile(runtime.artifacts.path(result.archive)) as archive:
+        archive.extractall(tmp_path / "set")
+    folder = read_folder(tmp_path / "set")
+    assert folder.layout == "echonet"
+    assert [entry.ef for entry in folder] == [30.0, 45.0, 60.0]
+    assert all(entry.path.is_file() for entry in folder)
+    with zipfile.ZipFile(runtime.artifacts.path(result.dicoms)) as archive:
+        found = {name for name in archive.namelist() if name.endswith(".dcm")}
+    assert found == {f"echo-{seed:06d}.dcm" for seed in (5, 6, 7)}
+
+
+def test_the_same_batch_has_the_same_wishes() -> None:
+    request = BatchRequest(count=5, seed=2)
+    assert wishes_of(request) == wishes_of(request)
+    assert [wish.ef for wish in wishes_of(request)] == [15, 30, 45, 60, 75]
+    for wrong in ({"count": 0}, {"count": 10_000}, {"ef_low": 80.0}, {"ef_high": 99.0}, {"rate_low": 99.0}):
+        with pytest.raises(UserError):
+            wishes_of(BatchRequest(**wrong))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"ef": 2.0}, {"frames": 8}, {"frames": 400}, {"steps": 1}, {"heart_rate": 20.0}, {"seed": -1}, {"fps": 60.0}],
+)
+def test_what_cannot_be_made_is_a_sentence(runtime: Runtime, wrong: dict[str, float]) -> None:
+    job = run(runtime, "generate", GenerateRequest(**wrong))  # type: ignore[arg-type]
+    assert job.state is JobState.FAILED
+    assert "cannot be made" in (job.error or {})["what"]
+
+
+def test_a_schedule_that_is_none_is_a_sentence(runtime: Runtime) -> None:
+    job = run(runtime, "generate", GenerateRequest(schedule="VXV", **SHORT))
+    assert job.state is JobState.FAILED
+    assert "schedule" in (job.error or {})["what"]
+
+
+def test_what_may_be_asked_for_is_what_the_generator_takes() -> None:
+    from backend.services.echo import making
+    from models.diffusion.edm import SAMPLERS
+    from models.echo.denoiser import MAX_FPS, MIN_FPS
+    from models.echo.generate import MAX_FRAMES, MIN_FRAMES, GenerateConfig
+
+    assert making.FPS_RANGE == (MIN_FPS, MAX_FPS)
+    assert making.FRAME_RANGE == (MIN_FRAMES, MAX_FRAMES)
+    config, wish = GenerateConfig(), Wish()
+    for name in ("ef", "heart_rate", "frames", "fps", "guidance", "steps", "sampler"):
+        assert getattr(wish, name) == getattr(config, name), name
+    assert wish.sampler in SAMPLERS
