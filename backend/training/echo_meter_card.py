@@ -129,8 +129,8 @@ Same as the code; phantoms carry no other licence."""
 def _trained_on(patients: int, each: str) -> str:
     return f"""## Trained on
 
-{patients} echo phantoms drawn by `models/phantoms/echo`, {each}, ejection fraction 6 to 84 %, their look and place
-changed at random by `models/echo/augment.py`. No image of any patient."""
+{patients} echo phantoms drawn by `models/phantoms/echo`, {each}, ejection fraction
+6 to 84 %, their look and place changed at random by `models/echo/augment.py`. No image of any patient."""
 
 
 def _training(function: str, request: MeterRequest, state: FitState, model: Meter | Regressor) -> str:

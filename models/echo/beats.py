@@ -64,7 +64,7 @@ def find_beats(volumes: np.ndarray, fps: float) -> Beats:
     noise = _noise(filled)
     if swing < max(FLAT * smooth.max(), 4.5 * noise):
         return _extremes(smooth, "The volume hardly changes, so no beat can be told from noise.")
-    es = _valleys(smooth, fps, max(0.3 * swing, 2.0 * noise))
+    es = _valleys(smooth, fps, max(0.3 * swing, 2.0 * noise), max(0.1 * swing, 2.0 * noise))
     if not es:
         return _extremes(smooth, "The clip holds less than one whole beat, so the ejection fraction is a lower bound.")
     return _measure(smooth, es, fps)
@@ -81,11 +81,19 @@ def _smooth(curve: np.ndarray, fps: float) -> np.ndarray:
     return np.asarray(ndimage.gaussian_filter1d(curve, SMOOTHING_S * fps, mode="nearest"))
 
 
-def _valleys(smooth: np.ndarray, fps: float, depth: float) -> list[int]:
-    """Frames of end-systole. Valleys at the first or last frame are left out: they may be deeper outside the clip."""
+def _valleys(smooth: np.ndarray, fps: float, depth: float, least: float) -> list[int]:
+    """Frames of end-systole: valleys at least ``depth`` deep, ``least`` on a side that the clip cuts off.
+
+    The first and the last frame are none: the curve may go deeper outside the clip.
+    """
     distance = max(1.0, 60.0 / FASTEST * fps)
-    found, _ = signal.find_peaks(-smooth, prominence=depth, distance=distance)
-    return [int(frame) for frame in found]
+    outside = [smooth.max() + 10 * depth]
+    found, _ = signal.find_peaks(-np.concatenate([outside, smooth, outside]), prominence=depth, distance=distance)
+    return [
+        int(frame)
+        for frame in found - 1
+        if 0 < frame < len(smooth) - 1 and min(smooth[:frame].max(), smooth[frame + 1 :].max()) - smooth[frame] >= least
+    ]
 
 
 def _measure(smooth: np.ndarray, es: list[int], fps: float) -> Beats:
@@ -100,7 +108,10 @@ def _measure(smooth: np.ndarray, es: list[int], fps: float) -> Beats:
             beat_ef.append(100.0 * float(1 - max(smooth[valley], 0.0) / smooth[top]))
     ed = tuple(top for top, whole in zip(tops, full, strict=True) if whole)
     notes: list[str] = []
-    whole = len(es) > 1 or all(full)
+    # An end-diastole with a clear rise before and fall after it needs no second one to be trusted.
+    swing = float(smooth.max() - smooth.min())
+    peak = [bool(smooth[top] - max(smooth[:top].min(), smooth[top:].min()) >= 0.3 * swing) for top in ed if top > 0]
+    whole = len(es) > 1 or all(full) or any(peak)
     if not whole:
         notes.append("The clip holds less than one whole beat, so the ejection fraction is a lower bound.")
     rate, rate_note = _heart_rate(smooth, es, ed, fps)

@@ -76,6 +76,16 @@ def test_a_clip_that_starts_in_the_middle_of_systole_uses_whole_beats_only() -> 
     assert 0 not in found.ed
 
 
+def test_a_second_that_starts_just_before_end_systole_holds_both_ends_of_a_beat() -> None:
+    """Such is the real clip that comes with pydicom: it falls, rises to end-diastole and falls again."""
+    found = find_beats(curve(50, 60, 30, 30, start=0.28), 30)
+    assert found.whole
+    assert found.es == pytest.approx([0.11 * 30], abs=1.5)
+    assert found.ed == pytest.approx([0.74 * 30], abs=1.5)
+    assert found.ef == pytest.approx(50, abs=1.5)
+    assert found.heart_rate is None
+
+
 def test_less_than_a_beat_says_so() -> None:
     falling = find_beats(curve(60, 60, 32, 10), 32)
     around = find_beats(curve(60, 60, 32, 16, start=0.2), 32)
