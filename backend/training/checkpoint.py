@@ -18,7 +18,7 @@ from models.topology.fit import FitState
 
 
 class OtherTraining(UserError):
-    """The checkpoint that lies there was left by a training with other masks or settings."""
+    """The checkpoint that lies there was left by a training on other material or with other settings."""
 
 
 def save_checkpoint(path: Path, state: FitState, described: Mapping[str, Any]) -> None:
@@ -40,7 +40,7 @@ def load_checkpoint(path: Path, described: Mapping[str, Any]) -> FitState | None
     if content["described"] != dict(described):
         raise OtherTraining(
             "The checkpoint in the output folder belongs to another training.",
-            "Its masks, seed, dimensions, recipe or network differ from this request.",
+            "What it learns from, its seed, recipe or network differ from this request.",
             "Choose another output folder, or start over without resuming.",
         )
     return FitState(**content["state"])

@@ -7,7 +7,6 @@ is measured on, and those of the validation are others again.
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,26 +16,23 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 
 from backend.errors import UserError
-from backend.training.checkpoint import load_checkpoint, save_checkpoint, write_weights
+from backend.training.checkpoint import write_weights
 from backend.training.echo_meter_card import meter_card, meter_sheet, regressor_card, regressor_sheet
 from backend.training.echo_meter_validate import validate_meter, validate_regressor
+from backend.training.recipe import CHECKPOINT, SAMPLES, Progress, Watch, fit_resumably
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from models.phantoms.echo import EchoClip
-    from models.topology.fit import FitState
 
 TRAIN_PATIENTS, VALIDATION_PATIENTS = 1_000_000, 2_000_000
 """Seeds from which the patients of the training and of the validation are counted."""
-CHECKPOINT, SAMPLES = "checkpoint.pt", "samples.png"
 METER_WIDTHS: tuple[int, ...] = (24, 48, 72, 96)
 REGRESSOR_WIDTHS: tuple[int, ...] = (32, 48, 64)
 METER_FRAMES, REGRESSOR_FRAMES = 4, 24
 """Frames drawn of each patient, in one."""
 
-Progress = Callable[[float, str], None]
-Watch = Callable[[str, float, "FitState"], None]
 Drawn = TypeVar("Drawn")
 
 
@@ -230,10 +226,6 @@ class Pool(Generic[Drawn]):
         return self._drawn[index]
 
 
-class _Checkpoint(Exception):
-    """Leaves the fit for a moment to save; the next call goes on with the same state."""
-
-
 @dataclass(frozen=True)
 class _Kind:
     name: str
@@ -262,43 +254,24 @@ def _train(
     progress: Progress | None,
     watch: Watch | None,
 ) -> MeterReport:
-    from models.echo.supervised import fit
-    from models.topology.fit import FitState
-
     model.to(request.device)
-    request.out.mkdir(parents=True, exist_ok=True)
-    checkpoint = request.out / CHECKPOINT
-    described = {
-        "kind": kind.name,
-        "seed": request.seed,
-        "batch": request.batch,
-        "arguments": {key: list(v) if isinstance(v, tuple) else v for key, v in model.arguments.items()},
-    }
-    state = (load_checkpoint(checkpoint, described) if request.resume else None) or FitState()
-    last = time.monotonic()
-    every_s = min(120.0, max(10.0, 6.0 * request.minutes))
-
-    def report(step: int, fraction: float, loss: float) -> None:
-        nonlocal last
-        if progress:
-            progress(fraction, f"step {step}, loss {np.mean(state.losses[-50:]):.4f}")
-        if watch:
-            watch("fit", fraction, state)
-        if time.monotonic() - last > every_s:
-            last = time.monotonic()
-            raise _Checkpoint
-
-    while True:
-        try:
-            fit(model, batch_of, loss_of, minutes=request.minutes, seed=request.seed, state=state, callback=report)
-            break
-        except _Checkpoint:
-            save_checkpoint(checkpoint, state, described)
-        except BaseException:
-            save_checkpoint(checkpoint, state, described)
-            raise
-    model.to("cpu")
-    save_checkpoint(checkpoint, state, described)  # who stops the measuring has lost no training
+    state = fit_resumably(
+        model,
+        batch_of,
+        loss_of,
+        out=request.out,
+        minutes=request.minutes,
+        seed=request.seed,
+        resume=request.resume,
+        described={
+            "kind": kind.name,
+            "seed": request.seed,
+            "batch": request.batch,
+            "arguments": {key: list(v) if isinstance(v, tuple) else v for key, v in model.arguments.items()},
+        },
+        progress=progress,
+        watch=watch,
+    )
     result = kind.validate(
         model,
         VALIDATION_PATIENTS,
@@ -313,7 +286,7 @@ def _train(
         kind.card(request, state, patients, result, model),
     )
     kind.sheet(request.out / SAMPLES, model, result, VALIDATION_PATIENTS)
-    checkpoint.unlink(missing_ok=True)
+    (request.out / CHECKPOINT).unlink(missing_ok=True)
     return MeterReport(
         request.out,
         state.step,
