@@ -45,13 +45,13 @@ def build(runtime: Runtime, shell: Shell) -> None:
         count = gr.Number(
             DEFAULT.count, label="Clips", precision=0, minimum=1, maximum=MOST_CLIPS, elem_id="echo-count"
         )
-        low = gr.Slider(*EF_RANGE, DEFAULT.ef_low, step=1, label="Lowest ejection fraction, %")
-        high = gr.Slider(*EF_RANGE, DEFAULT.ef_high, step=1, label="Highest ejection fraction, %")
+        low = gr.Slider(*EF_RANGE, DEFAULT.ef_low, step=1, label="Lowest EF, %")
+        high = gr.Slider(*EF_RANGE, DEFAULT.ef_high, step=1, label="Highest EF, %")
         seed = gr.Number(DEFAULT.seed, label="First seed", precision=0, minimum=0, info="Each clip takes the next one")
     with gr.Accordion("Heart rates, length, model and sampling", open=False):
         with gr.Row():
-            slow = gr.Slider(*RATE_RANGE, DEFAULT.rate_low, step=1, label="Lowest heart rate, beats per minute")
-            fast = gr.Slider(*RATE_RANGE, DEFAULT.rate_high, step=1, label="Highest heart rate, beats per minute")
+            slow = gr.Slider(*RATE_RANGE, DEFAULT.rate_low, step=1, label="Lowest heart rate, /min")
+            fast = gr.Slider(*RATE_RANGE, DEFAULT.rate_high, step=1, label="Highest heart rate, /min")
             frames = gr.Slider(*FRAME_RANGE, DEFAULT.frames, step=16, label="Frames")
             fps = gr.Slider(*FPS_RANGE, DEFAULT.fps, step=1, label="Frames a second")
         with gr.Row():
@@ -59,7 +59,11 @@ def build(runtime: Runtime, shell: Shell) -> None:
             steps = gr.Slider(*STEP_RANGE, DEFAULT.steps, step=1, label="Steps")
             guidance = gr.Slider(*GUIDANCE_RANGE, DEFAULT.guidance, step=0.25, label="Guidance")
             dicom = gr.Checkbox(False, label="Also as DICOM", info="A second ZIP, ultrasound multi-frame")
-    run = gr.Button("Make the clips", variant="primary", elem_id="echo-batch-run")
+    with gr.Row():
+        with gr.Column(scale=4, min_width=200):
+            html("")
+        with gr.Column(scale=1, min_width=180):
+            run = gr.Button("Make the clips", variant="primary", elem_id="echo-batch-run")
     job = shell.job("echo", ACTIONS)
     result = html()
     look = shell.hidden("look")

@@ -50,7 +50,7 @@ def build(runtime: Runtime, shell: Shell) -> None:
         rate = gr.Slider(*RATE_RANGE, DEFAULT.heart_rate, step=1, label="Heart rate, /min")
         frames = gr.Slider(*FRAME_RANGE, DEFAULT.frames, step=16, label="Frames")
         seed = gr.Number(DEFAULT.seed, label="Seed", precision=0, minimum=0, info="Another seed, another patient")
-    with gr.Accordion("Patient from a clip, model and sampling", open=False, elem_id="echo-more"):
+    with gr.Accordion("Patient from a clip, model and sampling", open=False, elem_id="echo-more") as more:
         with gr.Row():
             model = gr.Radio([(title, name) for name, (title, _) in MODELS.items()], value="jvid", label="Model",
                              info="; ".join(f"{title}: {meaning}" for title, meaning in MODELS.values()))  # fmt: skip
@@ -116,6 +116,9 @@ def build(runtime: Runtime, shell: Shell) -> None:
     job.submit(run.click, "generate", lambda *values: GenerateRequest(**wish(*values)), wishes)
     job.submit(models.click, "compare", lambda *values: CompareRequest(**wish(*values), over="models"), wishes)
     job.submit(numbers.click, "compare", lambda *values: CompareRequest(**wish(*values), over="steps"), wishes)
+
+    for button in (run, models, numbers):
+        shell.on(button.click, lambda: gr.update(open=False), None, [more])
 
     def show(view: JobView) -> tuple[str, str, str]:
         if view.action == "compare":
