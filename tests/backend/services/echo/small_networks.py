@@ -27,7 +27,7 @@ def write_small_meter(folder: Path) -> str:
         for place in range(FOLD**2):  # every pixel of a folded block keeps a channel of its own
             model.stem.weight[place, place, 1, 1] = 1.0
             model.head.weight[1 * FOLD**2 + place, place, 1, 1] = 20.0
-        model.head.bias[: FOLD**2] = 10.0
+        model.head.get_parameter("bias")[: FOLD**2] = 10.0
         model.norm.weight.fill_(1.0)
     assert len(LABELS) == 6
     return _write(folder, model)

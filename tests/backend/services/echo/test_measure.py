@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from backend.drawn_samples import BEATING
 from backend.errors import UserError
 from backend.identity import LOCAL
 from backend.jobs.contract import JobState, JobView
@@ -136,3 +137,12 @@ def test_a_stored_clip_survives_the_round_trip(tmp_path: Path) -> None:
     np.savez(tmp_path / "other.npz", picture=frames[0])
     with pytest.raises(UserError, match="no clip"):
         read_stored_clip(tmp_path / "other.npz", Limits())
+
+
+def test_the_truth_of_a_phantom_is_shown_beside_what_is_measured(runtime: Runtime) -> None:
+    patient, ef = BEATING[0]
+    made = result(run(runtime, accept_sample(runtime, f"phantom-echo-{patient}-ef{ef}", actor=LOCAL).id))
+    assert made.synthetic
+    assert made.truth is not None
+    assert made.truth.ef == pytest.approx(ef, abs=1)
+    assert len(made.truth.volumes) == made.frames == 64
