@@ -24,7 +24,7 @@ def networks(server: Server) -> None:
 
 
 def open_part(page: playwright.Page, server: Server, part: str) -> None:
-    page.goto(f"{server.url}/?tab=echo&part={part}" if part else f"{server.url}/?tab=echo")
+    page.goto(f"{server.url}/?tab=echo&part={part}")
 
 
 def frame_of(player: playwright.Locator) -> int:
@@ -69,7 +69,7 @@ def test_a_real_clip_is_measured_and_the_curve_follows_the_player(
 
 
 def test_a_clip_is_made_and_can_be_taken_home(page: playwright.Page, server: Server) -> None:
-    open_part(page, server, "")
+    open_part(page, server, "generate")
     page.locator("#echo-generate-run").click()
     page.locator("ss-echo ss-plot[data-ready]").wait_for(timeout=LONG)
     player = page.locator("ss-echo ss-clip")

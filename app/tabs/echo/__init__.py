@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from app.components.clip_view import KEYS
 from app.components.parts import Part, parts
 from app.tabs.echo import batch, generate, measure
+from backend.services.echo.needs import TO_GENERATE, missing
 
 if TYPE_CHECKING:
     from app.components.shell import Shell
@@ -15,10 +16,10 @@ if TYPE_CHECKING:
 
 def build(runtime: Runtime, shell: Shell) -> None:
     """Draw the tab. No model is loaded before a job starts."""
-    listed = (
-        Part("generate", "Generate", generate.build, generate.ACTIONS),
-        Part("measure", "Measure", measure.build, measure.ACTIONS),
-        Part("batch", "Many clips", batch.build, batch.ACTIONS),
-    )
-    parts(runtime, shell, "echo", listed)
+    making = Part("generate", "Generate", generate.build, generate.ACTIONS)
+    measuring = Part("measure", "Measure", measure.build, measure.ACTIONS)
+    many = Part("batch", "Many clips", batch.build, batch.ACTIONS)
+    # Where the generator's weights are not installed, what works comes first.
+    ready = not missing(runtime.weights, TO_GENERATE)
+    parts(runtime, shell, "echo", (making, measuring, many) if ready else (measuring, making, many))
     shell.shortcuts("Echo", KEYS)

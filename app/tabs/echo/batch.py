@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 
 from app.components.clip_view import ClipPane
 from app.components.html import html
+from app.tabs.echo.absent import say_absent
 from app.tabs.echo.gallery import Item, gallery_html, item_of, items_of_job, scatter_html
 from app.tabs.echo.shown import STYLES, echo_html
 from backend.errors import UserError
@@ -24,6 +25,7 @@ from backend.services.echo.making import (
     RATE_RANGE,
     STEP_RANGE,
 )
+from backend.services.echo.needs import TO_GENERATE
 
 if TYPE_CHECKING:
     from app.components.shell import Shell
@@ -41,6 +43,7 @@ DEFAULT = BatchRequest()
 def build(runtime: Runtime, shell: Shell) -> None:
     """Draw the part. No model is loaded before a job starts."""
     html(INTRODUCTION)
+    say_absent(runtime, TO_GENERATE)
     with gr.Row():
         count = gr.Number(
             DEFAULT.count, label="Clips", precision=0, minimum=1, maximum=MOST_CLIPS, elem_id="echo-count"

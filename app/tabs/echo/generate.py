@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 
 from app.components.clip_view import ClipPane
 from app.components.html import html
+from app.tabs.echo.absent import say_absent
 from app.tabs.echo.made import compared_html, made_html
 from app.tabs.echo.measure import ACCEPT, open_sample
 from backend.jobs.contract import JobView
@@ -28,6 +29,7 @@ from backend.services.echo.making import (
     GenerateResult,
     Wish,
 )
+from backend.services.echo.needs import TO_GENERATE
 
 if TYPE_CHECKING:
     from app.components.shell import Shell
@@ -45,6 +47,7 @@ SAMPLERS = [("DPM-Solver++ (2M)", "dpm"), ("DDIM", "ddim"), ("Heun, twice the wo
 def build(runtime: Runtime, shell: Shell) -> None:
     """Draw the part. No model is loaded before a job starts."""
     html(INTRODUCTION)
+    say_absent(runtime, TO_GENERATE)
     with gr.Row():
         ef = gr.Slider(*EF_RANGE, 35, step=1, label="Ejection fraction, %", elem_id="echo-ef")
         rate = gr.Slider(*RATE_RANGE, DEFAULT.heart_rate, step=1, label="Heart rate, /min")

@@ -10,11 +10,13 @@ from pydantic import TypeAdapter
 
 from app.components.clip_view import ClipPane, clip_view_html
 from app.components.html import html
+from app.tabs.echo.absent import say_absent
 from app.tabs.echo.shown import NO_TRUTH, STYLES, echo_html
 from backend.errors import UserError
 from backend.identity import LOCAL
 from backend.jobs.contract import JobView
 from backend.samples import accept_sample, samples
+from backend.services.echo.needs import TO_MEASURE
 from backend.services.echo.requests import MeasureRequest, MeasureResult
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ NOTHING_CHOSEN = '<p class="ss-empty">Nothing is chosen yet: click a sample, or 
 def build(runtime: Runtime, shell: Shell) -> None:
     """Draw the part. No model is loaded before a measurement starts."""
     html(INTRODUCTION)
+    say_absent(runtime, TO_MEASURE)
     with gr.Accordion("Choose a clip", open=True, elem_id="echo-measure-choose") as choice:
         sample = shell.samples(samples("clip", runtime.settings))
         uploaded = shell.upload(

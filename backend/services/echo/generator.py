@@ -11,13 +11,13 @@ import numpy as np
 from backend.errors import UserError
 from backend.jobs.contract import JobContext
 from backend.services.echo.making import JVID_SCHEDULE, ModelName, Wish
+from backend.services.echo.needs import AUTOENCODER, IMAGE_MODEL, VIDEO_MODEL
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from models.echo.generate import Models
 
-AUTOENCODER, IMAGE_MODEL, VIDEO_MODEL = "echo/autoencoder", "echo/image", "echo/video"
 Follow = Callable[[int, int, Any], None]
 """Steps done, their number, latents as seen in that step."""
 

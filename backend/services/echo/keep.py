@@ -83,7 +83,7 @@ class Keeper:
         """Id of a DICOM Ultrasound Multi-frame image; one seed is one subject. No scale is stated: none is known."""
         from backend.media.write_dicom_us import write_us_clip
 
-        subject = "" if self.seed is None or self.parents else f"SYNTHETIC-{self.seed}"
+        subject = "" if self.seed is None or self.parents else str(self.seed)
 
         def write(path: Path, made: Provenance) -> None:
             write_us_clip(path, frames, fps, made, heart_rate=heart_rate, subject=subject)
