@@ -14,7 +14,7 @@ from safetensors.torch import save as safetensors_bytes
 from torch import nn
 
 from backend.errors import UserError
-from models.topology.fit import FitState
+from models.fitting import FitState
 
 
 class OtherTraining(UserError):

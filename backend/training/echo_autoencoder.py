@@ -79,7 +79,7 @@ def train_autoencoder(
     import torch
 
     from models.echo.autoencoder import Autoencoder, linear_round_trip, principal_components
-    from models.echo.supervised import SupervisedConfig
+    from models.fitting import Optimisation
 
     if request.minutes <= 0 or request.batch < 2 or request.validation < 1:
         raise UserError("This training cannot be.", "It needs time, a batch and something to be measured on.")
@@ -117,7 +117,7 @@ def train_autoencoder(
         seed=request.seed,
         resume=request.resume,
         described={"kind": "autoencoder", "seed": request.seed, "batch": request.batch, "real": digest(real)},
-        config=SupervisedConfig(learning_rate=1e-3, ema=0.998, weight_decay=0.0),
+        config=Optimisation(learning_rate=1e-3, ema=0.998, weight_decay=0.0),
         progress=progress,
         watch=watch,
     )

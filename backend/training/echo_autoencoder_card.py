@@ -13,7 +13,7 @@ from backend.training.topology_measure import interval
 if TYPE_CHECKING:
     from backend.training.echo_autoencoder import AutoencoderRequest
     from models.echo.autoencoder import Autoencoder
-    from models.topology.fit import FitState
+    from models.fitting import FitState
 
 
 def card(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from models.echo.denoiser import Denoiser
-    from models.topology.fit import FitState
+    from models.fitting import FitState
 
 AUTOENCODER, METER = "echo/autoencoder", "echo/meter2d"
 NO_EF, NO_PHASE = 0.1, {"image": 0.2, "video": 0.05}
@@ -81,7 +81,7 @@ def train_generator(
     import torch
 
     from models.echo.denoiser import Denoiser
-    from models.echo.supervised import SupervisedConfig
+    from models.fitting import Optimisation
 
     if request.minutes <= 0 or request.batch < 1 or request.clips < 50 or request.size not in SIZES:
         raise UserError(
@@ -111,7 +111,7 @@ def train_generator(
         seed=request.seed,
         resume=request.resume,
         described={"kind": request.part, "seed": request.seed, "batch": request.batch, "arguments": model.arguments},
-        config=SupervisedConfig(learning_rate=1e-3, ema=0.999, weight_decay=0.0),
+        config=Optimisation(learning_rate=1e-3, ema=0.999, weight_decay=0.0),
         progress=progress,
         watch=watch,
     )

@@ -80,8 +80,8 @@ def train_meter(request: MeterRequest, *, progress: Progress | None = None, watc
     import torch
 
     from models.echo.augment import augment
+    from models.echo.losses import outline_loss
     from models.echo.meter import Meter
-    from models.echo.supervised import outline_loss
 
     _check(request)
     size = request.batch or 16
@@ -118,8 +118,8 @@ def train_regressor(
     import torch
 
     from models.echo.augment import augment
+    from models.echo.losses import ejection_loss
     from models.echo.regressor import FRAMES, Regressor
-    from models.echo.supervised import ejection_loss
 
     _check(request)
     size = request.batch or 8

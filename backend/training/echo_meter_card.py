@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from backend.training.echo_meter import MeterRequest
     from models.echo.meter import Meter
     from models.echo.regressor import Regressor
-    from models.topology.fit import FitState
+    from models.fitting import FitState
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart: one for each label but background.
 COLOURS = np.array([[0, 0, 0], [213, 94, 0], [0, 158, 115], [0, 114, 178], [240, 228, 66], [204, 121, 167]], np.float32)

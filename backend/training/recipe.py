@@ -14,8 +14,7 @@ from backend.training.checkpoint import load_checkpoint, save_checkpoint
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from models.echo.supervised import SupervisedConfig
-    from models.topology.fit import FitState
+    from models.fitting import FitState, Optimisation
 
 CHECKPOINT, SAMPLES = "checkpoint.pt", "samples.png"
 
@@ -33,7 +32,7 @@ def fit_resumably(
     seed: int,
     resume: bool,
     described: Mapping[str, Any],
-    config: SupervisedConfig | None = None,
+    config: Optimisation | None = None,
     progress: Progress | None = None,
     watch: Watch | None = None,
 ) -> FitState:
@@ -43,8 +42,7 @@ def fit_resumably(
     called after every step and may raise to stop; the checkpoint stays. It is left in place at the end too, so that
     who stops the measuring that follows has lost no training; the caller removes it.
     """
-    from models.echo.supervised import fit
-    from models.topology.fit import FitState
+    from models.fitting import FitState, fit_batches
 
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = out / CHECKPOINT
@@ -64,7 +62,7 @@ def fit_resumably(
 
     while True:
         try:
-            fit(model, batch_of, loss_of, config, minutes=minutes, seed=seed, state=state, callback=report)
+            fit_batches(model, batch_of, loss_of, config, minutes=minutes, seed=seed, state=state, callback=report)
             break
         except _Checkpoint:
             save_checkpoint(checkpoint, state, described)

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from backend.errors import UserError
-from backend.training.checkpoint import load_checkpoint, save_checkpoint, write_weights
+from backend.training.checkpoint import write_weights
+from backend.training.recipe import CHECKPOINT, SAMPLES, Progress, Watch, fit_resumably
 from backend.training.topology_card import card, sample_sheet
 from backend.training.topology_errors import perturbation_config
 from backend.training.topology_masks import NOTHING, read_masks
@@ -25,7 +25,6 @@ from backend.training.topology_measure import TIDY, interval, measures, validate
 from models.phantoms import curvilinear, segmenter
 
 if TYPE_CHECKING:
-    from models.topology.fit import FitState
     from models.topology.perturb import PerturbationConfig
     from models.topology.refiner import Refiner
 
@@ -92,10 +91,6 @@ class TrainReport:
     losses: tuple[float, ...] = ()
 
 
-Progress = Callable[[float, str], None]
-Watch = Callable[[str, float, "FitState"], None]
-
-
 def train(
     request: TrainRequest,
     *,
@@ -112,7 +107,7 @@ def train(
     """
     import torch
 
-    from models.topology.fit import FitConfig, FitState, fit
+    from models.topology.fit import FitConfig, batch_loss, batches, optimisation
 
     perturbation = _check(request)
     own = masks is not None or request.masks is not None
@@ -128,34 +123,19 @@ def train(
         centreline=CENTRELINE[request.dimensions],
         perturbation=perturbation,
     )
-    checkpoint = request.out / CHECKPOINT
-    described = _described(request, masks, start_sha256)
-    state = load_checkpoint(checkpoint, described) if request.resume else None
-    state = state or FitState()
-    last = time.monotonic()
-    every_s = min(120.0, max(10.0, 6.0 * request.minutes))
-
-    def report(step: int, fraction: float, loss: float) -> None:
-        nonlocal last
-        if progress:
-            progress(fraction, f"step {step}, loss {np.mean(state.losses[-50:]):.4f}")
-        if watch:
-            watch("fit", fraction, state)
-        if time.monotonic() - last > every_s:
-            last = time.monotonic()
-            raise _Checkpoint
-
-    while True:
-        try:
-            fit(model, masks, config, minutes=request.minutes, seed=request.seed, state=state, callback=report)
-            break
-        except _Checkpoint:
-            save_checkpoint(checkpoint, state, described)
-        except BaseException:
-            save_checkpoint(checkpoint, state, described)
-            raise
-    model.to("cpu")
-    save_checkpoint(checkpoint, state, described)  # who stops the measuring has lost no training
+    state = fit_resumably(
+        model,
+        batches(masks, model, config),
+        batch_loss(config),
+        out=request.out,
+        minutes=request.minutes,
+        seed=request.seed,
+        resume=request.resume,
+        described=_described(request, masks, start_sha256),
+        config=optimisation(config),
+        progress=progress,
+        watch=watch,
+    )
     each = validate_each(model, held_out, lambda done: watch("measure", done, state) if watch else None)
     validation = {key: float(np.mean(values)) for key, values in each.items()}
     kept_out = 0 if any(clean is mask for clean, _ in held_out for mask in masks) else len(held_out)
@@ -166,7 +146,7 @@ def train(
         card(request, state, len(masks), kept_out, each, model, own=own),
     )
     sample_sheet(request.out / SAMPLES, model, held_out)
-    checkpoint.unlink(missing_ok=True)
+    (request.out / CHECKPOINT).unlink(missing_ok=True)
     return TrainReport(
         request.out,
         state.step,
@@ -187,11 +167,6 @@ ZOOM_OWN = (0.4, 1.4)
 ZOOM_PHANTOMS = {2: (0.45, 2.0), 3: (0.95, 1.4)}
 # Most errors in a volume are at edges: a tube is nearly all edge, and its breaks would hardly count.
 CENTRELINE = {2: 0.0, 3: 6.0}
-CHECKPOINT, SAMPLES = "checkpoint.pt", "samples.png"
-
-
-class _Checkpoint(Exception):
-    """Leaves the fit for a moment to save; the next call goes on with the same state."""
 
 
 def validation_set(dimensions: int = 2, count: int = 4, size: int | None = None) -> list[tuple[np.ndarray, np.ndarray]]:

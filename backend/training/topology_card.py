@@ -12,7 +12,7 @@ from backend.training.topology_measure import TIDY, interval
 
 if TYPE_CHECKING:
     from backend.training.topology import TrainRequest
-    from models.topology.fit import FitState
+    from models.fitting import FitState
     from models.topology.refiner import Refiner
 
 

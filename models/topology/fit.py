@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -15,6 +13,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
+from models.fitting import BatchOf, Callback, FitState, LossOf, Optimisation, fit_batches
 from models.topology.perturb import PerturbationConfig, perturb
 from models.topology.refiner import Refiner
 
@@ -42,21 +41,6 @@ class FitConfig:
     perturbation: PerturbationConfig = field(default_factory=PerturbationConfig)
 
 
-@dataclass
-class FitState:
-    """Everything needed to go on: step, seconds spent, weights, their moving average, optimiser, losses so far."""
-
-    step: int = 0
-    seconds: float = 0.0
-    model: dict[str, Tensor] = field(default_factory=dict)
-    average: dict[str, Tensor] = field(default_factory=dict)
-    optimiser: dict[str, Any] = field(default_factory=dict)
-    losses: list[float] = field(default_factory=list)
-
-
-Callback = Callable[[int, float, float], None]
-
-
 def fit(
     model: Refiner,
     masks: Sequence[np.ndarray],
@@ -76,50 +60,36 @@ def fit(
     ``state`` usable. Raises ``ValueError`` without masks, without a limit, or when every mask is empty.
     """
     config = config or FitConfig()
-    limits = [limit for limit in (minutes, steps) if limit is not None]
-    if not limits or min(limits) <= 0:
-        raise ValueError("training needs a limit above zero: minutes or steps")
+    return fit_batches(
+        model,
+        batches(masks, model, config),
+        batch_loss(config),
+        optimisation(config),
+        minutes=minutes,
+        steps=steps,
+        seed=seed,
+        state=state,
+        callback=callback,
+    )
+
+
+def batches(masks: Sequence[np.ndarray], model: Refiner, config: FitConfig) -> BatchOf:
+    """What draws the batch (damaged, clean) of a step. Raises ``ValueError`` when every mask is empty."""
     masks = [np.asarray(mask, bool) for mask in masks if np.any(mask)]
     if not masks:
         raise ValueError("training needs at least one mask that is not empty")
     least = [least_zoom(mask) for mask in masks]
-    state = state if state is not None else FitState()
-    device = next(model.parameters()).device
-    average = copy.deepcopy(model)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    if state.step:
-        model.load_state_dict(state.model)
-        average.load_state_dict(state.average)
-        optimiser.load_state_dict(state.optimiser)
-    model.train()
-    began = time.monotonic() - state.seconds
-    try:
-        while (fraction := _fraction(state, time.monotonic() - began, minutes, steps)) < 1.0:
-            rng = np.random.default_rng([seed, state.step])
-            damaged, clean = make_batch(masks, model.dimensions, model.multiple, rng, config, least)
-            damaged, clean = damaged.to(device), clean.to(device)
-            for group in optimiser.param_groups:
-                group["lr"] = config.learning_rate * _schedule(fraction, config.warm_up)
-            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
-                logits = model(damaged)
-            loss = loss_of(logits.float(), clean, config.dice_weight, config.centreline)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimiser.step()
-            _average(average, model, min(config.ema, (1 + state.step) / (10 + state.step)))
-            state.step += 1
-            state.losses.append(float(loss.detach()))
-            if callback:
-                callback(state.step, fraction, state.losses[-1])
-    finally:
-        state.seconds = time.monotonic() - began
-        state.model = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
-        state.average = {name: value.detach().cpu().clone() for name, value in average.state_dict().items()}
-        state.optimiser = copy.deepcopy(optimiser.state_dict())
-        model.load_state_dict(average.state_dict())
-        model.eval()
-    return state
+    return lambda step, rng: make_batch(masks, model.dimensions, model.multiple, rng, config, least)
+
+
+def batch_loss(config: FitConfig) -> LossOf:
+    """The loss of a batch (damaged, clean)."""
+    return lambda model, batch: loss_of(model(batch[0]).float(), batch[1], config.dice_weight, config.centreline)
+
+
+def optimisation(config: FitConfig) -> Optimisation:
+    """The part of the settings that any training has."""
+    return Optimisation(config.learning_rate, config.warm_up, config.weight_decay, config.ema)
 
 
 def config_values(config: FitConfig) -> dict[str, Any]:
@@ -223,24 +193,3 @@ def random_crop(mask: np.ndarray, side: int, rng: np.random.Generator, zoom: tup
         if rng.random() < 0.5:
             crop = np.flip(crop, axis)
     return np.ascontiguousarray(np.transpose(crop, rng.permutation(crop.ndim)))
-
-
-def _fraction(state: FitState, seconds: float, minutes: float | None, steps: int | None) -> float:
-    shares = []
-    if minutes is not None:
-        shares.append(seconds / (60.0 * minutes))
-    if steps is not None:
-        shares.append(state.step / steps)
-    return max(shares)
-
-
-def _schedule(fraction: float, warm_up: float) -> float:
-    if fraction < warm_up:
-        return max(fraction / warm_up, 0.02)
-    return 0.5 * (1 + float(np.cos(np.pi * (fraction - warm_up) / (1 - warm_up)))) + 0.01
-
-
-@torch.no_grad()
-def _average(average: Refiner, model: Refiner, decay: float) -> None:
-    for slow, fast in zip(average.parameters(), model.parameters(), strict=True):
-        slow.lerp_(fast, 1 - decay)

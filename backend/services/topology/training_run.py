@@ -30,7 +30,7 @@ from backend.settings import get_settings
 
 if TYPE_CHECKING:
     from backend.training.topology import TrainReport
-    from models.topology.fit import FitState
+    from models.fitting import FitState
 
 PICTURE_EVERY_S = 1.0
 PACKED = ("model.safetensors", "config.json", "CARD.md", "samples.png")

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from backend.errors import UserError
 from backend.training.checkpoint import load_checkpoint, save_checkpoint, write_weights
-from models.topology.fit import FitState
+from models.fitting import FitState
 from models.topology.refiner import Refiner
 
 

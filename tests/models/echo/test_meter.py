@@ -7,8 +7,9 @@ import pytest
 import torch
 from scipy import ndimage
 
+from models.echo.losses import outline_loss
 from models.echo.meter import LABELS, Meter, clean, measure, measure_probability, segment, steady
-from models.echo.supervised import fit, outline_loss
+from models.fitting import fit_batches
 from models.phantoms.echo import LABELS as PHANTOM_LABELS
 from tests.models.echo.hearts import beating
 
@@ -32,7 +33,7 @@ def learnt() -> Meter:
         chosen = rng.choice(len(frames), 6, replace=False)
         return torch.from_numpy(frames[chosen, None] / np.float32(255)), torch.from_numpy(labels[chosen].astype(int))
 
-    fit(model, batch_of, outline_loss, steps=70)
+    fit_batches(model, batch_of, outline_loss, steps=70)
     return model
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from models.echo.losses import ejection_loss
 from models.echo.regressor import FRAMES, Regressor, estimate, resample, windows_of
-from models.echo.supervised import SupervisedConfig, ejection_loss, fit
+from models.fitting import Optimisation, fit_batches
 from tests.models.echo.hearts import beating
 
 
@@ -53,7 +54,7 @@ def test_it_learns_a_simple_heart() -> None:
             torch.from_numpy(np.stack(volumes).astype(np.float32)),
         )
 
-    fit(model, batch_of, ejection_loss, SupervisedConfig(learning_rate=5e-3), steps=80)
+    fit_batches(model, batch_of, ejection_loss, Optimisation(learning_rate=5e-3), steps=80)
     truth = [18.0, 40.0, 66.0]
     found = [estimate(model, beating(ef, 32, 32, seed=50)[0], 32).ef for ef in truth]
     assert found == pytest.approx(truth, abs=15)

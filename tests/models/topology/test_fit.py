@@ -11,10 +11,10 @@ import pytest
 import torch
 from scipy import ndimage
 
+from models.fitting import FitState
 from models.phantoms import curvilinear
 from models.topology.fit import (
     FitConfig,
-    FitState,
     config_values,
     disc,
     fit,

@@ -5,14 +5,12 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-
-from models.topology.fit import FitState
 
 Batch = tuple[Tensor, ...]
 BatchOf = Callable[[int, np.random.Generator], Batch]
@@ -21,7 +19,7 @@ Callback = Callable[[int, float, float], None]
 
 
 @dataclass(frozen=True)
-class SupervisedConfig:
+class Optimisation:
     """``warm_up`` is a share of the whole training; ``ema`` the decay of the weights' moving average."""
 
     learning_rate: float = 2e-3
@@ -30,11 +28,23 @@ class SupervisedConfig:
     ema: float = 0.995
 
 
-def fit(
+@dataclass
+class FitState:
+    """Everything needed to go on: step, seconds spent, weights, their moving average, optimiser, losses so far."""
+
+    step: int = 0
+    seconds: float = 0.0
+    model: dict[str, Tensor] = field(default_factory=dict)
+    average: dict[str, Tensor] = field(default_factory=dict)
+    optimiser: dict[str, Any] = field(default_factory=dict)
+    losses: list[float] = field(default_factory=list)
+
+
+def fit_batches(
     model: nn.Module,
     batch_of: BatchOf,
     loss_of: LossOf,
-    config: SupervisedConfig | None = None,
+    config: Optimisation | None = None,
     *,
     minutes: float | None = None,
     steps: int | None = None,
@@ -50,7 +60,7 @@ def fit(
     ``callback(step, fraction, loss)`` is called after every step; what it raises stops training and leaves ``state``
     usable. Raises ``ValueError`` without a limit above zero.
     """
-    config = config or SupervisedConfig()
+    config = config or Optimisation()
     limits = [limit for limit in (minutes, steps) if limit is not None]
     if not limits or min(limits) <= 0:
         raise ValueError("training needs a limit above zero: minutes or steps")
@@ -88,25 +98,6 @@ def fit(
         model.load_state_dict(average.state_dict())
         model.eval()
     return state
-
-
-def outline_loss(model: nn.Module, batch: Batch) -> Tensor:
-    """For frames (N, 1, H, W) and labels (N, H, W), int64: cross-entropy plus 1 − soft Dice averaged over labels."""
-    frames, labels = batch
-    logits = model(frames).float()
-    probability = torch.softmax(logits, 1)
-    truth = F.one_hot(labels, logits.shape[1]).movedim(-1, 1).float()
-    # Summed over the batch, so that a label that a frame lacks is not a label without overlap.
-    overlap = (probability * truth).sum((0, 2, 3))
-    dice = (2 * overlap + 1) / (probability.sum((0, 2, 3)) + truth.sum((0, 2, 3)) + 1)
-    return F.cross_entropy(logits, labels) + 1 - dice[1:].mean()
-
-
-def ejection_loss(model: nn.Module, batch: Batch) -> Tensor:
-    """For clips (N, 1, T, H, W), ejection fractions in % (N,) and volumes (N, T) in shares of end-diastole."""
-    clips, ef, volumes = batch
-    found, course = model.both(clips)  # type: ignore[operator]
-    return F.smooth_l1_loss(found.float() / 10, ef / 10) + 10 * F.mse_loss(course.float(), volumes)
 
 
 def _fraction(state: FitState, seconds: float, minutes: float | None, steps: int | None) -> float:

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from models.echo.supervised import SupervisedConfig, fit, outline_loss
-from models.topology.fit import FitState
+from models.echo.losses import outline_loss
+from models.fitting import FitState, Optimisation, fit_batches
 
 
 def batch_of(step: int, rng: np.random.Generator) -> tuple[torch.Tensor, ...]:
@@ -23,7 +23,7 @@ def loss_of(model: nn.Module, batch: tuple[torch.Tensor, ...]) -> torch.Tensor:
 def test_it_learns() -> None:
     torch.manual_seed(0)
     model = nn.Linear(3, 1)
-    state = fit(model, batch_of, loss_of, SupervisedConfig(learning_rate=0.05), steps=150)
+    state = fit_batches(model, batch_of, loss_of, Optimisation(learning_rate=0.05), steps=150)
     assert state.step == len(state.losses) == 150
     assert state.losses[-1] < 0.1 * state.losses[0]
     assert not model.training
@@ -34,7 +34,7 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_stopped() -> None:
         torch.manual_seed(0)
         return nn.Linear(3, 1)
 
-    whole = fit(model(), batch_of, loss_of, steps=20)
+    whole = fit_batches(model(), batch_of, loss_of, steps=20)
 
     def stop(step: int, fraction: float, loss: float) -> None:
         if step == 7:
@@ -42,9 +42,9 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_stopped() -> None:
 
     state = FitState()
     with pytest.raises(KeyboardInterrupt):
-        fit(model(), batch_of, loss_of, steps=20, state=state, callback=stop)
+        fit_batches(model(), batch_of, loss_of, steps=20, state=state, callback=stop)
     assert state.step == 7
-    fit(model(), batch_of, loss_of, steps=20, state=state)
+    fit_batches(model(), batch_of, loss_of, steps=20, state=state)
     assert state.losses == whole.losses
     assert torch.equal(state.average["weight"], whole.average["weight"])
 
@@ -52,7 +52,7 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_stopped() -> None:
 @pytest.mark.parametrize("limits", [{}, {"steps": 0}, {"minutes": -1.0}])
 def test_a_training_needs_a_limit(limits: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="limit"):
-        fit(nn.Linear(3, 1), batch_of, loss_of, **limits)  # type: ignore[arg-type]
+        fit_batches(nn.Linear(3, 1), batch_of, loss_of, **limits)  # type: ignore[arg-type]
 
 
 def test_the_loss_of_outlines_is_near_nothing_when_they_are_right() -> None:
