@@ -107,6 +107,8 @@ for _system in (
         state="first part",
         service="backend.services.echo",
         tab="app.tabs.echo",
+        weights=("echo/autoencoder", "echo/meter2d"),
+        benchmark="tests.benchmarks.echo",
     ),
     System(
         name="privacy",
