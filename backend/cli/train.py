@@ -24,7 +24,7 @@ def train(
     values: Annotated[list[str] | None, typer.Argument(help="More of the recipe's fields as key=value.")] = None,
     data: Annotated[
         Path | None,
-        typer.Option("--data", "--masks", help="Folder of your own masks; without it, phantoms are drawn."),
+        typer.Option("--data", "--masks", help="Folder of your own masks or clips; without it, phantoms are drawn."),
     ] = None,
     minutes: Annotated[
         float, typer.Option(min=0.01, help="Time to train, all runs of a resumed training together.")

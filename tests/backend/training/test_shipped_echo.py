@@ -17,8 +17,9 @@ from backend.training.echo_meter_validate import validate_meter
 from backend.weights import SHIPPED, Weights, card_gaps
 from models.echo.autoencoder import Autoencoder, linear_round_trip, principal_components
 from models.echo.meter import LABELS, Meter, measure
+from models.echo.regressor import Regressor
 
-NAMES: dict[str, Any] = {"echo/autoencoder": Autoencoder, "echo/meter2d": Meter}
+NAMES: dict[str, Any] = {"echo/autoencoder": Autoencoder, "echo/meter2d": Meter, "echo/regressor": Regressor}
 
 
 def load(name: str, settings: Settings) -> Any:
