@@ -35,13 +35,6 @@ def sigmas(steps: int, *, low: float = SIGMA_MIN, high: float = SIGMA_MAX, rho: 
     return torch.cat([levels, levels.new_zeros(1)])
 
 
-def sigma_of(alpha_bar: float) -> float:
-    """The noise level σ at which a variance-preserving schedule has cumulative product ᾱ in 0…1 (0 excluded)."""
-    if not 0 < alpha_bar <= 1:
-        raise ValueError(f"a cumulative product lies above 0 and up to 1, not at {alpha_bar}")
-    return float(((1 - alpha_bar) / alpha_bar) ** 0.5)
-
-
 def precondition(network: Network, state: Tensor, sigma: Tensor, spread: float) -> Tensor:
     """The clean signal x₀ that a network sees in ``state`` (N, …) at ``sigma`` (N,), float32.
 

@@ -156,13 +156,3 @@ def waves(value: Tensor) -> Tensor:
     rates = 2 * math.pi * torch.logspace(-3, 6, BANDS, base=2.0, device=value.device)
     turns = value.float()[:, None] * rates
     return torch.cat([turns.cos(), turns.sin()], -1)
-
-
-def image_denoiser(width: int = 192, depth: int = 6, heads: int = 4) -> Denoiser:
-    """The LIDM: single frames of any phase, nothing to refer to."""
-    return Denoiser(1, 1, False, width, depth, heads, 1.0)
-
-
-def video_denoiser(width: int = 192, depth: int = 8, heads: int = 4) -> Denoiser:
-    """The LVDM: windows of 16 frames, relative to an end-diastolic frame."""
-    return Denoiser(16, 4, True, width, depth, heads, 0.7)

@@ -16,7 +16,7 @@ from backend.media.stored_clip import read_stored_clip
 from backend.provenance import Provenance
 from backend.services.echo.batch import BatchRequest, BatchResult
 from backend.services.echo.generate import check_wish, load_tools, make, table_of
-from backend.services.echo.keep import Keeper
+from backend.services.echo.keep import EchoKeeper
 from backend.services.echo.making import MOST_CLIPS, Made, Wish
 from backend.settings import get_settings
 
@@ -42,7 +42,7 @@ def run_batch(request: BatchRequest, ctx: JobContext) -> BatchResult:
         stem = f"echo-{wish.seed:06d}"
         clips.append(make(wish, request.model, tools, ctx, report, None, title=name, stem=stem, dicom=request.dicom))
     ctx.progress(len(wishes), len(wishes), "Packing the clips")
-    keeper = Keeper(ctx, True, (), tools.weights, request.seed, request.sampler, request.steps)
+    keeper = EchoKeeper(ctx, True, (), tools.weights, request.seed, request.sampler, request.steps)
     table = table_of(clips, keeper, "clips.csv")
 
     def write(path: Path, made: Provenance) -> None:
@@ -97,7 +97,7 @@ def _write_archive(path: Path, clips: Sequence[Made], ctx: JobContext, request: 
     write_zip(path, records(), made)
 
 
-def _dicoms(clips: Sequence[Made], keeper: Keeper, ctx: JobContext) -> str:
+def _dicoms(clips: Sequence[Made], keeper: EchoKeeper, ctx: JobContext) -> str:
     """Id of a ZIP with every clip as DICOM."""
     from backend.media.write_zip import write_zip
 

@@ -12,7 +12,7 @@ import numpy as np
 from backend.errors import UserError
 from backend.jobs.contract import JobContext
 from backend.services.echo.generator import Generator, load_generator
-from backend.services.echo.keep import Keeper
+from backend.services.echo.keep import EchoKeeper
 from backend.services.echo.making import (
     COMPARED_STEPS,
     EF_RANGE,
@@ -69,7 +69,7 @@ def run_compare(request: CompareRequest, ctx: JobContext) -> CompareResult:
         clips.append(make(wish, model, tools, ctx, report, reference, title=title, several=True))
     if request.over == "steps":
         clips = _differences(clips, ctx)
-    keeper = Keeper(ctx, True, _parents(request), tools.weights, request.seed, request.sampler)
+    keeper = EchoKeeper(ctx, True, _parents(request), tools.weights, request.seed, request.sampler)
     ctx.progress(1, 1)
     return CompareResult(tuple(clips), notes, tools.weights, table_of(clips, keeper))
 
@@ -166,7 +166,7 @@ def make(
         report(0.9 + 0.1 * done / total, "measuring", None)
 
     labels, measured = measure_clip(tools.meter, frames, wish.fps, None, ctx, measuring)
-    keeper = Keeper(ctx, True, _parents(wish), tools.weights, wish.seed, f"{wish.sampler} {schedule}", wish.steps)
+    keeper = EchoKeeper(ctx, True, _parents(wish), tools.weights, wish.seed, f"{wish.sampler} {schedule}", wish.steps)
     stem = stem or (f"echo-{title.lower().replace(' ', '-')}" if several else "echo")
     facts = {"ef": wish.ef, "measured_ef": measured.ef, "model": model, "heart_rate": wish.heart_rate}
     return Made(
@@ -209,7 +209,7 @@ def _differences(clips: list[Made], ctx: JobContext) -> list[Made]:
     return [replace(clip, difference=round(value, 4)) for clip, value in zip(clips, told, strict=True)]
 
 
-def table_of(clips: list[Made], keeper: Keeper, name: str = "comparison.csv") -> str:
+def table_of(clips: list[Made], keeper: EchoKeeper, name: str = "comparison.csv") -> str:
     """Id of the CSV with one row a clip."""
     columns = ("clip", "model", "schedule", "steps", "EF asked for [%]", "EF measured [%]", "heart rate [/min]",
                "difference to most steps [grey levels, RMS]", "seconds")  # fmt: skip

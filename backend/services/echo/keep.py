@@ -2,59 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from backend.jobs.contract import JobContext
 from backend.media.stored_clip import MEDIA_TYPE, StoredClip, write_stored_clip
 from backend.media.write_csv import write_csv
 from backend.media.write_mp4 import write_mp4
 from backend.provenance import Provenance
 from backend.services.echo.overlay import enlarged, overlaid
 from backend.services.echo.requests import Measured
+from backend.services.keeper import Keeper
 
 ENLARGED = 4  # times, of films: 112 pixels are few on a screen
 
 
-@dataclass(frozen=True)
-class Keeper:
-    """Adds artifacts to one job. ``weights`` maps the names of the networks used to their SHA-256."""
-
-    ctx: JobContext
-    synthetic: bool
-    parents: Sequence[str] = ()
-    weights: Mapping[str, str] = field(default_factory=dict)
-    seed: int | None = None
-    sampler: str = ""
-    steps: int | None = None
-
-    def add(
-        self,
-        name: str,
-        media_type: str,
-        write: Callable[[Path, Provenance], None],
-        kind: str,
-        properties: Mapping[str, Any] | None = None,
-    ) -> str:
-        """Id of whatever ``write`` puts into the file."""
-        view = self.ctx.artifact(
-            name,
-            media_type,
-            write,
-            kind=kind,
-            synthetic=self.synthetic,
-            parents=self.parents,
-            seed=self.seed,
-            sampler=self.sampler,
-            steps=self.steps,
-            weights=self.weights,
-            properties=properties,
-        )
-        return view.id
+class EchoKeeper(Keeper):
+    """Keeps clips, their curves and films of them."""
 
     def clip(self, name: str, clip: StoredClip, properties: Mapping[str, Any] | None = None) -> str:
         """Id of the clip as NPZ."""

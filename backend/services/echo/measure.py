@@ -13,7 +13,7 @@ from backend.errors import UserError
 from backend.jobs.contract import ArtifactView, JobContext
 from backend.media.limits import Limits
 from backend.media.stored_clip import StoredClip
-from backend.services.echo.keep import Keeper
+from backend.services.echo.keep import EchoKeeper
 from backend.services.echo.overlay import enlarged, overlaid, png_bytes
 from backend.services.echo.requests import (
     MAX_FRAMES,
@@ -45,7 +45,7 @@ def run_measure(request: MeasureRequest, ctx: JobContext) -> MeasureResult:
     seconds = time.perf_counter() - started
 
     ctx.progress(1, 1, "Storing what was found")
-    keeper = Keeper(ctx, given.synthetic, (request.source,), {request.weights: sha256})
+    keeper = EchoKeeper(ctx, given.synthetic, (request.source,), {request.weights: sha256})
     clip = stored(source.frames, labels, measured)
     result = MeasureResult(
         clip=keeper.clip("measured-clip.npz", clip, {"label": given.properties.get("label", "")}),

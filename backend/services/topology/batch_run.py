@@ -25,7 +25,7 @@ from backend.services.topology.batch_measure import measure_means, summary_colum
 from backend.services.topology.batch_one import Done, refine_one
 from backend.services.topology.batch_truth import Truth
 from backend.services.topology.classes_run import doubt, load_for
-from backend.services.topology.cut import Keeper
+from backend.services.topology.cut import MaskKeeper
 from backend.services.topology.run import check_thresholds
 from backend.settings import get_settings
 
@@ -189,7 +189,7 @@ def _store(
     made = ctx.view(source)
     dimensions = len(done.shape)
     parents = (source, truth) if truth else (source,)
-    keeper = Keeper(ctx, made.synthetic, parents, networks.hashes[dimensions], request.seed)
+    keeper = MaskKeeper(ctx, made.synthetic, parents, networks.hashes[dimensions], request.seed)
     layers = keeper.png(f"{number:04d}-layers.png", done.layers, "map")
     table = keeper.add(f"{number:04d}-changes.csv", "text/csv", done.write_table, "table")
     row = BatchRow(
@@ -234,7 +234,7 @@ def _pack(rows: Sequence[BatchRow], ctx: JobContext, seed: int) -> tuple[str, st
     views = {row.number: ctx.view(row.mask) for row in finished}
     synthetic = any(view.synthetic for view in views.values())
     weights = {name: sha for view in views.values() for name, sha in view.provenance.weights.items()}
-    keeper = Keeper(ctx, synthetic, tuple(row.source for row in finished), weights, seed)
+    keeper = MaskKeeper(ctx, synthetic, tuple(row.source for row in finished), weights, seed)
 
     def write_summary(target: Path, provenance: Provenance) -> None:
         write_csv(target, summary_columns(rows), (summary_row(row, rows) for row in rows), provenance)

@@ -19,7 +19,7 @@ from backend.services.topology.classes import ClassesRequest, ClassesResult, Cla
 from backend.services.topology.classes_draw import draw_classes, most_changed_slice
 from backend.services.topology.classes_read import ClassInput, open_classes
 from backend.services.topology.compare import betti
-from backend.services.topology.cut import Keeper, list_changes
+from backend.services.topology.cut import MaskKeeper, list_changes
 from backend.services.topology.outputs import output_format, typed_like, write_like
 from backend.services.topology.render import BY_KIND
 from backend.services.topology.requests import ChangeRow
@@ -72,7 +72,7 @@ def run_classes(request: ClassesRequest, ctx: JobContext) -> ClassesResult:
         made = combine(given, model, request, ctx.progress)
     ctx.check_cancelled()
     ctx.progress(1, 1, "Storing the label map")
-    keeper = Keeper(ctx, source.synthetic, (request.source,), {name: sha256}, request.seed)
+    keeper = MaskKeeper(ctx, source.synthetic, (request.source,), {name: sha256}, request.seed)
     index = most_changed_slice(given.labels, made.labels)
     pictures = draw_classes(given.labels, made.labels, [row.label for row in made.rows], index)
     ids = [

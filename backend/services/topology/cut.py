@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from backend.errors import UserError
-from backend.jobs.contract import JobContext
 from backend.media.limits import Limits
 from backend.provenance import Provenance
+from backend.services.keeper import Keeper
 from backend.services.topology.compare import betti
 from backend.services.topology.render import BY_KIND, change_picture
 from backend.services.topology.requests import Betti, ChangeRow, RefineRequest, ThresholdRequest
@@ -111,15 +109,8 @@ def read_pair(before: Path, probability: Path) -> tuple[np.ndarray, np.ndarray]:
     return mask > 127, levels
 
 
-@dataclass(frozen=True)
-class Keeper:
-    """Stores what one job made, each with the same origin."""
-
-    ctx: JobContext
-    synthetic: bool
-    parents: Sequence[str]
-    weights: dict[str, str]
-    seed: int
+class MaskKeeper(Keeper):
+    """Keeps pictures, and what a cut gives."""
 
     def png(self, name: str, pixels: np.ndarray, kind: str) -> str:
         """Id of a picture: bool, uint8 or uint16 [H, W], or uint8 [H, W, 3]."""
@@ -139,28 +130,6 @@ class Keeper:
             self.png(f"changes{suffix}.png", change_picture(result.mask, result.codes), "image"),
             self.add(f"changes{suffix}.csv", "text/csv", write_table, "table"),
         )
-
-    def add(
-        self,
-        name: str,
-        media_type: str,
-        write: Callable[[Path, Provenance], None],
-        kind: str,
-        properties: Mapping[str, Any] | None = None,
-    ) -> str:
-        """Id of whatever ``write`` puts into the file."""
-        view = self.ctx.artifact(
-            name,
-            media_type,
-            write,
-            kind=kind,
-            synthetic=self.synthetic,
-            parents=self.parents,
-            seed=self.seed,
-            weights=self.weights,
-            properties=properties,
-        )
-        return view.id
 
 
 def _cells(row: ChangeRow) -> tuple[object, ...]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from backend.errors import UserError
 from backend.media.limits import Limits
 from backend.provenance import Provenance
-from backend.services.topology.cut import Keeper
+from backend.services.topology.cut import MaskKeeper
 from backend.services.topology.input import Kind
 from backend.services.topology.outputs import output_format, restore_values, write_like
 from backend.settings import get_settings
@@ -25,7 +25,7 @@ PLAIN = {2: ((".png",), {0, 255}), 3: ((".nii.gz", ".nii"), {0, 1})}
 
 
 def keep_own(
-    keeper: Keeper,
+    keeper: MaskKeeper,
     source: Path,
     given: np.ndarray,
     mask: np.ndarray,

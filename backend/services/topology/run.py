@@ -14,7 +14,7 @@ from backend.errors import UserError
 from backend.jobs.contract import ArtifactView, JobContext
 from backend.media.limits import Limits
 from backend.services.topology.compare import betti, compare
-from backend.services.topology.cut import LISTED_CHANGES, Keeper, cleaning, cut, quantise, read_pair
+from backend.services.topology.cut import LISTED_CHANGES, MaskKeeper, cleaning, cut, quantise, read_pair
 from backend.services.topology.input import InputMap, interpret, require_two_sides
 from backend.services.topology.own import keep_own
 from backend.services.topology.read import read_map
@@ -58,7 +58,7 @@ def run_refine(request: RefineRequest, ctx: JobContext) -> RefineResult:
     ctx.check_cancelled()
 
     parents = (request.source, request.truth) if request.truth else (request.source,)
-    keeper = Keeper(ctx, source.synthetic, parents, {request.weights: sha256}, request.seed)
+    keeper = MaskKeeper(ctx, source.synthetic, parents, {request.weights: sha256}, request.seed)
     before_id = keeper.png("input-mask.png", before, "mask")
     probability_id = keeper.png("refined-probability.png", probability, "map")
     mask_id, map_id, table_id = keeper.cut(result)
@@ -100,7 +100,7 @@ def run_threshold(request: ThresholdRequest, ctx: JobContext) -> ThresholdResult
     before, probability = read_pair(ctx.open(request.before), ctx.open(request.probability))
     result = cut(before, probability, request.threshold, cleaning(request))
     parents = (request.probability, request.before)
-    keeper = Keeper(ctx, made.synthetic, parents, dict(made.provenance.weights), request.seed)
+    keeper = MaskKeeper(ctx, made.synthetic, parents, dict(made.provenance.weights), request.seed)
     suffix = f"-{request.threshold:.2f}"
     mask_id, map_id, table_id = keeper.cut(result, suffix)
     asked = TypeAdapter(RefineRequest).validate_python(dict(made.provenance.request))
@@ -124,7 +124,7 @@ def run_threshold(request: ThresholdRequest, ctx: JobContext) -> ThresholdResult
 
 
 def _own(
-    keeper: Keeper, source: Path, request: RefineRequest, given: InputMap, mask: np.ndarray, suffix: str = ""
+    keeper: MaskKeeper, source: Path, request: RefineRequest, given: InputMap, mask: np.ndarray, suffix: str = ""
 ) -> tuple[str, tuple[str, ...]]:
     opened = read_map(source, Limits.from_settings(get_settings()), channel=request.channel)
     return keep_own(

@@ -11,7 +11,7 @@ from backend.errors import UserError
 from backend.media.limits import Limits
 from backend.provenance import Provenance
 from backend.services.topology.compare import betti
-from backend.services.topology.cut import Keeper
+from backend.services.topology.cut import MaskKeeper
 from backend.services.topology.render import BY_KIND, VOLUME_MEANINGS, volume_title
 from backend.services.topology.requests import Betti
 from backend.services.topology.volume import VolumeChange
@@ -163,7 +163,7 @@ class VolumeKeeper:
     ``known`` says that ``affine`` is the source's own and not made up of cubes of 1 mm.
     """
 
-    keeper: Keeper
+    keeper: MaskKeeper
     affine: np.ndarray
     known: bool
 

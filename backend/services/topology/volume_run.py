@@ -15,7 +15,7 @@ from backend.errors import UserError
 from backend.jobs.contract import ArtifactView, JobContext
 from backend.media.limits import Limits
 from backend.services.topology.compare import betti, compare
-from backend.services.topology.cut import LISTED_CHANGES, Keeper
+from backend.services.topology.cut import LISTED_CHANGES, MaskKeeper
 from backend.services.topology.input import InputMap, interpret, require_two_sides
 from backend.services.topology.own import keep_own
 from backend.services.topology.render import projection_png
@@ -84,7 +84,7 @@ def run_volume(request: VolumeRequest, ctx: JobContext) -> VolumeResult:
 
     ctx.progress(1, 1, "Storing the volumes")
     parents = (request.source, request.truth) if request.truth else (request.source,)
-    inner = Keeper(ctx, source.synthetic, parents, {request.weights: sha256}, request.seed)
+    inner = MaskKeeper(ctx, source.synthetic, parents, {request.weights: sha256}, request.seed)
     keeper = VolumeKeeper(inner, given.opened.affine, given.opened.known)
     before_id = keeper.mask("input-mask.nii.gz", before)
     probability_id = keeper.probability("refined-probability.nii.gz", levels)
@@ -128,7 +128,7 @@ def run_volume_threshold(request: VolumeThresholdRequest, ctx: JobContext) -> Vo
     known = bool(made.properties.get("spacing_known", True))
     result = cut_volume(before, levels, request.threshold, cleaning(request), affine if known else None)
     parents = (request.probability, request.before)
-    inner = Keeper(ctx, made.synthetic, parents, dict(made.provenance.weights), request.seed)
+    inner = MaskKeeper(ctx, made.synthetic, parents, dict(made.provenance.weights), request.seed)
     keeper = VolumeKeeper(inner, affine, known)
     suffix = f"-{request.threshold:.2f}"
     mask_id, map_id, table_id = keeper.cut(result, suffix)
@@ -153,7 +153,7 @@ def run_volume_threshold(request: VolumeThresholdRequest, ctx: JobContext) -> Vo
 
 
 def _own(
-    keeper: Keeper, source: Path, request: VolumeRequest, given: GivenVolume, mask: np.ndarray, suffix: str = ""
+    keeper: MaskKeeper, source: Path, request: VolumeRequest, given: GivenVolume, mask: np.ndarray, suffix: str = ""
 ) -> tuple[str, tuple[str, ...]]:
     opened = given.opened
     if opened.source == "nifti" and opened.channels:

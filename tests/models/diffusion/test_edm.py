@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.diffusion.edm import SAMPLERS, draw_sigma, loss, precondition, sigma_of, sigmas
+from models.diffusion.edm import SAMPLERS, draw_sigma, loss, precondition, sigmas
 
 MEAN, SPREAD = 1.5, 0.7
 
@@ -58,14 +58,6 @@ def test_noise_levels_fall_from_one_end_to_the_other():
     for bad in ({"steps": 0}, {"steps": 4, "low": 2.0, "high": 1.0}):
         with pytest.raises(ValueError, match="steps"):
             sigmas(**bad)
-
-
-def test_sigma_and_alpha_bar_describe_the_same_noise():
-    assert sigma_of(1.0) == 0
-    assert sigma_of(0.5) == pytest.approx(1)
-    assert sigma_of(0.1) == pytest.approx(3)
-    with pytest.raises(ValueError, match="product"):
-        sigma_of(0)
 
 
 def test_preconditioning_keeps_variances_at_one():
