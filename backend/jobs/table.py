@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from backend.errors import UserError
 from backend.identity import SYSTEM, Actor
+from backend.ids import new_id
 from backend.jobs.contract import JobState, JobView
 from backend.store.audit import AuditLog
 from backend.store.database import Database
@@ -49,7 +49,7 @@ class JobTable:
 
     def add(self, system: str, action: str, request: dict[str, Any], actor: Actor, owner: str | None) -> str:
         """Queue a job and return its id. ``owner`` is the engine that will run it, ``None`` for whichever starts."""
-        job_id = secrets.token_urlsafe(16)
+        job_id = new_id()
         with self._database.write() as session:
             session.add(
                 Job(

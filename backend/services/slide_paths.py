@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 from backend.errors import UserError
+from backend.ids import new_id
 
 
 class PathRegistry:
@@ -58,7 +59,7 @@ class PathRegistry:
             for known, stored in self._paths.items():
                 if stored == str(path):
                     return known
-            slide_id = secrets.token_urlsafe(16)
+            slide_id = new_id()
             self._paths[slide_id] = str(path)
             self._save()
             return slide_id

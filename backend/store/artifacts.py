@@ -7,7 +7,6 @@ row and audit event in which the file takes its name. Whatever a crash leaves ha
 from __future__ import annotations
 
 import re
-import secrets
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from backend.errors import UserError
 from backend.identity import Actor
+from backend.ids import new_id
 from backend.jobs.contract import ArtifactView
 from backend.provenance import Provenance, canonical_json
 from backend.store.audit import AuditLog
@@ -67,7 +67,7 @@ class ArtifactStore:
         if not _SUFFIX.fullmatch(suffix):
             raise ValueError(f"{suffix!r} is not a file suffix")
         canonical_json([provenance.as_dict(), dict(properties or {})])  # a bad value must fail before the work
-        artifact_id = secrets.token_urlsafe(16)
+        artifact_id = new_id()
         final = self._file(artifact_id, suffix)
         marker = self._marker(artifact_id)
         try:
