@@ -30,7 +30,7 @@ class TrainRequest:
     device: str = "cpu"
     seed: int = 0
     resume: bool = True
-    clips: int = 3000
+    clips: int = 6000
     latents: str = ""
     size: str = "small"
     validation: int = 60

@@ -45,7 +45,7 @@ class GeneratorRequest:
     part: Literal["image", "video"] = "video"
     minutes: float = 60.0
     data: Path | None = None
-    clips: int = 3000
+    clips: int = 6000
     latents: str = ""
     size: str = "small"
     batch: int = 8

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +28,8 @@ CLIPS_EACH = 2
 """Clips drawn of each phantom patient, with different ejection fractions, so that patient and fraction come apart."""
 
 Progress = Callable[[float, str], None]
+Drawn = tuple[np.ndarray, float, np.ndarray, float]
+"""Codes float16 [L, 16, 7, 7], ejection fraction in %, phase float32 [L] and frame rate of one clip."""
 
 
 @dataclass(frozen=True)
@@ -48,38 +54,68 @@ class Latents:
 
 
 def draw_latents(
-    path: Path, autoencoder: Autoencoder, autoencoder_sha256: str, clips: int, *, progress: Progress | None = None
+    path: Path,
+    autoencoder: Autoencoder,
+    autoencoder_sha256: str,
+    clips: int,
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
 ) -> Latents:
-    """Phantom clips as latents, from ``path`` if they were kept there with the same autoencoder, else drawn."""
+    """Phantom clips as latents, from ``path`` if they were kept there with the same autoencoder, else drawn.
+
+    ``workers``: processes that draw, one for each core without it; what they draw does not depend on their number.
+    """
+    key = f"{autoencoder_sha256}:{clips}:{LENGTH}"
+    if (kept := _load(path, key)) is not None:
+        return kept
+    workers = workers or os.cpu_count() or 1
+    drawn: list[Drawn] = []
+
+    def keep(one: Drawn) -> None:
+        drawn.append(one)
+        if progress and len(drawn) % 10 == 1:
+            progress(len(drawn) / clips, f"drew clip {len(drawn)} of {clips}")
+
+    draw = partial(draw_clip, autoencoder=autoencoder)
+    if workers == 1:
+        for index in range(clips):
+            keep(draw(index))
+    else:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+            try:
+                for one in pool.map(draw, range(clips), chunksize=8):
+                    keep(one)
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+    codes, ef, phase, fps = zip(*drawn, strict=True)
+    made = Latents(np.stack(codes), np.array(ef, np.float32), np.stack(phase), np.array(fps, np.float32))
+    return _save(path, key, made)
+
+
+def draw_clip(index: int, autoencoder: Autoencoder) -> Drawn:
+    """Phantom clip number ``index`` as codes, ejection fraction, phases and frame rate."""
     from models.echo.denoiser import MAX_FPS, MIN_FPS
     from models.echo.generate import encode_frames
     from models.phantoms.echo import clip
 
-    key = f"{autoencoder_sha256}:{clips}:{LENGTH}"
-    if (kept := _load(path, key)) is not None:
-        return kept
-    codes = np.empty((clips, LENGTH, 16, 7, 7), np.float16)
-    ef, fps = np.empty(clips, np.float32), np.empty(clips, np.float32)
-    phase = np.empty((clips, LENGTH), np.float32)
-    for index in range(clips):
-        rng = np.random.default_rng([31, index])
-        # Evenly over the range, a little beyond what is offered, so that its ends are no edges.
-        ef[index], rate = rng.uniform(5, 85), float(rng.uniform(45, 125))
-        fps[index] = np.exp(rng.uniform(np.log(MIN_FPS), np.log(MAX_FPS)))
-        drawn = clip(
-            PATIENTS + index // CLIPS_EACH,
-            ef=float(ef[index]),
-            heart_rate=rate,
-            frames=LENGTH,
-            fps=float(fps[index]),
-            variant=index % CLIPS_EACH,
-        )
-        ef[index] = drawn.ef
-        phase[index] = np.arange(LENGTH) * rate / (60 * fps[index])
-        codes[index] = encode_frames(autoencoder, drawn.frames.astype(np.float32) / 255).numpy()
-        if progress and index % 10 == 0:
-            progress(index / clips, f"drawing clip {index + 1} of {clips}")
-    return _save(path, key, Latents(codes, ef, phase, fps))
+    rng = np.random.default_rng([31, index])
+    # Evenly over the range, a little beyond what is offered, so that its ends are no edges.
+    ef, rate = float(rng.uniform(5, 85)), float(rng.uniform(45, 125))
+    fps = float(np.exp(rng.uniform(np.log(MIN_FPS), np.log(MAX_FPS))))
+    drawn = clip(
+        PATIENTS + index // CLIPS_EACH, ef=ef, heart_rate=rate, frames=LENGTH, fps=fps, variant=index % CLIPS_EACH
+    )
+    phase = (np.arange(LENGTH) * rate / (60 * fps)).astype(np.float32)
+    codes = encode_frames(autoencoder, drawn.frames.astype(np.float32) / 255).numpy().astype(np.float16)
+    return codes, drawn.ef, phase, fps
+
+
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
 
 
 def read_latents(
@@ -102,7 +138,7 @@ def read_latents(
     key = hashlib.sha256(repr([autoencoder_sha256, [(e.name, e.ef) for e in entries]]).encode()).hexdigest()
     if (kept := _load(path, key)) is not None:
         return kept
-    found: list[tuple[np.ndarray, float, np.ndarray, float]] = []
+    found: list[Drawn] = []
     last: UserError | None = None
     for index, entry in enumerate(entries):
         try:
@@ -122,9 +158,7 @@ def read_latents(
     return _save(path, key, made)
 
 
-def _beats_of(
-    entry: EchoEntry, autoencoder: Autoencoder, meter: Meter
-) -> list[tuple[np.ndarray, float, np.ndarray, float]]:
+def _beats_of(entry: EchoEntry, autoencoder: Autoencoder, meter: Meter) -> list[Drawn]:
     from backend.media.echo_clip import read_echo_clip
     from backend.media.limits import Limits
     from models.echo.denoiser import MAX_FPS, MIN_FPS

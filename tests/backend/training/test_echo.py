@@ -79,15 +79,17 @@ def test_drawn_latents_are_kept_and_drawn_again_for_another_autoencoder(tmp_path
     torch.manual_seed(0)
     model = Autoencoder(widths=(8, 8, 8), fine=8, blocks=1)
     notes: list[str] = []
-    draw = lambda sha256: draw_latents(  # noqa: E731
-        tmp_path / "kept.npz", model, sha256, 4, progress=lambda fraction, note: notes.append(note)
-    )
+
+    def draw(sha256: str, workers: int | None = None) -> Latents:
+        note = lambda fraction, text: notes.append(text)  # noqa: E731
+        return draw_latents(tmp_path / "kept.npz", model, sha256, 4, workers=workers, progress=note)
+
     first = draw("a")
     assert len(notes) == 1
     again = draw("a")
     assert len(notes) == 1
     assert np.array_equal(first.codes, again.codes)
-    draw("b")
+    assert np.array_equal(first.codes, draw("b", workers=1).codes), "as many workers as cores draw what one draws"
     assert len(notes) == 2
     assert (first.phase[:, 0] == 0).all(), "every clip begins at end-diastole"
     assert ((first.ef > 4) & (first.ef < 86)).all()
