@@ -37,6 +37,7 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="Address to bind; anything but loopback needs an account.")
     port: int = Field(default=7860, ge=0, le=65535, description="TCP port; 0 lets the system choose.")
     slide_roots: list[Path] = Field(default_factory=list, description="Folders whose slides may be opened by path.")
+    data_roots: list[Path] = Field(default_factory=list, description="Folders whose clips may be trained on by path.")
     data: Path | None = Field(default=None, description="Folder of benchmark data, laid out as the README says.")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(default="auto", description="Where models run.")
     compile_models: bool = Field(default=False, description="Wrap loaded networks in torch.compile.")

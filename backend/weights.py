@@ -32,6 +32,8 @@ SHIPPED = Path(__file__).resolve().parent.parent / "assets" / "weights"
 MODEL, CONFIG, CARD = "model.safetensors", "config.json", "CARD.md"
 CARD_HEADINGS = ("Trained on", "Training", "Measured results", "Limits", "Licence")
 """Headings every ``CARD.md`` must have, in any order and at any depth."""
+PARTS = {"echo": ("autoencoder", "image", "video", "student", "meter", "regressor")}
+"""What is trained apart, of the systems that have several networks; their names begin so."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*(/[a-z0-9][a-z0-9_.-]*){0,3}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -315,10 +317,14 @@ def _read(name: str, folder: Path, *, shipped: bool) -> WeightFile:
 
 
 def _absent(name: str) -> UserError:
-    return UserError(
-        f"The weights {name!r} are not installed.",
-        what_to_do=f"Train them with `python -m backend train {name.partition('/')[0]}`.",
-    )
+    return UserError(f"The weights {name!r} are not installed.", what_to_do=f"Train them with `{train_command(name)}`.")
+
+
+def train_command(name: str) -> str:
+    """The command that trains weights such as ``name``, with the part of the system that its first letters name."""
+    system, _, short = name.partition("/")
+    part = next((part for part in PARTS.get(system, ()) if short.startswith(part)), "")
+    return f"python -m backend train {system}{f' part={part}' if part else ''}"
 
 
 def _release_device_memory() -> None:

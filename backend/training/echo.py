@@ -19,8 +19,9 @@ class TrainRequest:
 
     ``part``: which of :data:`PARTS`; ``data``: folder of real clips, for autoencoder and generators (the meters learn
     from phantoms, whose outlines are known); ``out``: folder that gets the weights and the checkpoint. ``clips``,
-    ``latents`` and ``size`` are for the generators, see :class:`backend.training.echo_generator.GeneratorRequest`;
-    ``validation``: held-out patients that measure a meter at the end.
+    ``latents``, ``autoencoder`` and ``size`` are for the generators, see
+    :class:`backend.training.echo_generator.GeneratorRequest`; ``validation``: held-out patients that measure a meter at
+    the end.
     """
 
     out: Path
@@ -32,6 +33,7 @@ class TrainRequest:
     resume: bool = True
     clips: int = 6000
     latents: str = ""
+    autoencoder: str = "echo/autoencoder"
     size: str = "small"
     validation: int = 60
     command: str = ""
@@ -79,6 +81,7 @@ def train(request: TrainRequest, *, progress: Progress | None = None, watch: Wat
                 data=request.data,
                 clips=request.clips,
                 latents=request.latents,
+                autoencoder=request.autoencoder,
                 size=request.size,
             ),
             progress=progress,

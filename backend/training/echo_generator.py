@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from models.fitting import FitState
 
 AUTOENCODER, METER = "echo/autoencoder", "echo/meter2d"
+FEWEST = 3
+"""Clips, or beats of clips, that can be learned from; one of them is held out."""
 NO_EF, NO_PHASE = 0.1, {"image": 0.2, "video": 0.05}
 """Shares of the items that learn without an ejection fraction and without phases."""
 HELD_OUT = 0.04
@@ -38,7 +41,8 @@ class GeneratorRequest:
 
     ``part``: ``"image"`` or ``"video"``; ``data``: folder of real clips with their ejection fractions, ``None`` for
     ``clips`` phantom clips; ``latents``: file that keeps their codes, shared by both parts ('' for one in ``out``);
-    ``size``: a name in :data:`SIZES`; ``batch``: windows a step, or sixteen times as many frames.
+    ``autoencoder``: weights of the code to work in, which the generator then belongs to; ``size``: a name in
+    :data:`SIZES`; ``batch``: windows a step, or sixteen times as many frames.
     """
 
     out: Path
@@ -47,6 +51,7 @@ class GeneratorRequest:
     data: Path | None = None
     clips: int = 6000
     latents: str = ""
+    autoencoder: str = AUTOENCODER
     size: str = "small"
     batch: int = 8
     device: str = "cpu"
@@ -89,7 +94,13 @@ def train_generator(
             "It needs time, a batch, at least 50 clips and a size.",
             f"Give numbers above zero, and one of the sizes {', '.join(SIZES)}.",
         )
-    kept = _latents(request, progress)
+    kept, autoencoder_sha256 = _latents(request, progress)
+    if len(kept) < FEWEST:
+        raise UserError(
+            f"The folder holds {len(kept)} beat{'' if len(kept) == 1 else 's'} that can be learned from.",
+            f"It takes at least {FEWEST}, each with {LENGTH} frames from its end-diastole on; one is held out.",
+            "Give more clips, or longer ones.",
+        )
     cut = max(1, round(HELD_OUT * len(kept)))
     image = request.part == "image"
     whole, difference = kept.spread()
@@ -110,7 +121,13 @@ def train_generator(
         minutes=request.minutes,
         seed=request.seed,
         resume=request.resume,
-        described={"kind": request.part, "seed": request.seed, "batch": request.batch, "arguments": model.arguments},
+        described={
+            "kind": request.part,
+            "seed": request.seed,
+            "batch": request.batch,
+            "arguments": model.arguments,
+            **_given(request, kept, autoencoder_sha256),
+        },
         config=Optimisation(learning_rate=1e-3, ema=0.999, weight_decay=0.0),
         progress=progress,
         watch=watch,
@@ -119,7 +136,11 @@ def train_generator(
     sha256 = write_weights(
         request.out,
         model,
-        {"class": "models.echo.denoiser:Denoiser", "arguments": model.arguments},
+        {
+            "class": "models.echo.denoiser:Denoiser",
+            "arguments": model.arguments,
+            "autoencoder_sha256": autoencoder_sha256,
+        },
         _card(request, state, len(kept) - cut, each, model),
     )
     (request.out / CHECKPOINT).unlink(missing_ok=True)
@@ -199,15 +220,27 @@ def held_out_loss(model: Denoiser, kept: Latents, request: GeneratorRequest, cut
     return found
 
 
-def _latents(request: GeneratorRequest, progress: Progress | None) -> Latents:
+def _given(request: GeneratorRequest, kept: Latents, autoencoder_sha256: str) -> dict[str, str]:
+    """What else must be equal to go on from a checkpoint: the clips of a folder, and a code of one's own."""
+    found = {} if request.data is None else {"data": hashlib.sha256(kept.codes.tobytes()).hexdigest()}
+    return found if request.autoencoder == AUTOENCODER else {**found, "autoencoder": autoencoder_sha256}
+
+
+def _latents(request: GeneratorRequest, progress: Progress | None) -> tuple[Latents, str]:
+    """What to learn from, and the SHA-256 of the autoencoder that coded it."""
     from backend.settings import get_settings
     from backend.weights import Weights
     from models.echo.autoencoder import Autoencoder
 
     weights = Weights(get_settings())
     at = Path(request.latents) if request.latents else request.out / "latents.npz"
-    sha256 = weights.find(AUTOENCODER).sha256
-    made = weights.load(AUTOENCODER, lambda config: Autoencoder(**config["arguments"]), device="cpu")
+    weight = weights.find(request.autoencoder)
+    if "fine" not in weight.config.get("arguments", {}):
+        raise UserError(
+            f"The weights {request.autoencoder!r} are no echo autoencoder.", "", "Name one, such as echo/autoencoder."
+        )
+    sha256 = weight.sha256
+    made = weights.load(request.autoencoder, lambda config: Autoencoder(**config["arguments"]), device="cpu")
     autoencoder = cast("Autoencoder", made)
 
     def before(fraction: float, note: str) -> None:
@@ -215,11 +248,11 @@ def _latents(request: GeneratorRequest, progress: Progress | None) -> Latents:
             progress(0.0, note)
 
     if request.data is None:
-        return draw_latents(at, autoencoder, sha256, request.clips, progress=before)
+        return draw_latents(at, autoencoder, sha256, request.clips, progress=before), sha256
     from models.echo.meter import Meter
 
     meter = cast("Meter", weights.load(METER, lambda config: Meter(**config["arguments"]), device="cpu"))
-    return read_latents(at, request.data, autoencoder, sha256, meter, progress=before)
+    return read_latents(at, request.data, autoencoder, sha256, meter, progress=before), sha256
 
 
 def _card(request: GeneratorRequest, state: FitState, clips: int, each: dict[str, list[float]], model: Denoiser) -> str:
@@ -243,8 +276,8 @@ def _card(request: GeneratorRequest, state: FitState, clips: int, each: dict[str
     )
     return f"""# Echo generator: {"frames" if request.part == "image" else "clips"}
 
-{what}, in the code of `{AUTOENCODER}`, for an ejection fraction, a heart rate and a frame rate that are asked for.
-Research use only. Not for diagnosis.
+{what}, in the code of `{request.autoencoder}`, for an ejection fraction, a heart rate and a frame rate that are asked
+for. Research use only. Not for diagnosis.
 
 ## Trained on
 

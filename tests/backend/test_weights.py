@@ -19,7 +19,7 @@ from torch import nn
 
 from backend.errors import UserError
 from backend.settings import Settings
-from backend.weights import CARD_HEADINGS, MODEL, SHIPPED, Weights, card_gaps, resolve_device
+from backend.weights import CARD_HEADINGS, MODEL, PARTS, SHIPPED, Weights, card_gaps, resolve_device
 
 SIDE = 512  # a layer of 1 MiB
 
@@ -94,7 +94,20 @@ def test_names_that_are_no_names(weights: Weights, name: str) -> None:
 def test_an_absent_weight_says_how_to_get_it(weights: Weights) -> None:
     with pytest.raises(UserError, match="not installed") as refused:
         weights.find("topology/none")
-    assert "backend train topology" in refused.value.what_to_do
+    assert refused.value.what_to_do == "Train them with `python -m backend train topology`."
+
+
+@pytest.mark.parametrize(("name", "part"), [("image", " part=image"), ("meter2d", " part=meter"), ("mine", "")])
+def test_an_absent_echo_weight_names_its_part(weights: Weights, name: str, part: str) -> None:
+    with pytest.raises(UserError) as refused:
+        weights.find(f"echo/{name}")
+    assert refused.value.what_to_do == f"Train them with `python -m backend train echo{part}`."
+
+
+def test_the_parts_are_those_of_the_recipe() -> None:
+    from backend.training.echo import PARTS as RECIPES
+
+    assert set(RECIPES) <= set(PARTS["echo"])
 
 
 @pytest.mark.parametrize("config", [None, "no json", "[]", "{}", '{"sha256": "abc"}', '{"sha256": 3}'])

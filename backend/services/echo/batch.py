@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from backend.jobs.contract import Action, JobContext
 from backend.services.echo.making import Made, ModelName, Sampler
+from backend.services.echo.needs import AUTOENCODER, IMAGE_MODEL, VIDEO_MODEL
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,9 @@ class BatchRequest:
     sampler: Sampler = "dpm"
     schedule: str = ""
     dicom: bool = False
+    autoencoder: str = AUTOENCODER
+    image: str = IMAGE_MODEL
+    video: str = VIDEO_MODEL
 
 
 @dataclass(frozen=True)

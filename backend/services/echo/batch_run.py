@@ -30,7 +30,7 @@ SPLITS: tuple[tuple[Literal["TRAIN", "VAL", "TEST"], float], ...] = (
 def run_batch(request: BatchRequest, ctx: JobContext) -> BatchResult:
     """See :func:`backend.services.echo.batch.batch`."""
     wishes = wishes_of(request)
-    tools = load_tools(ctx)
+    tools = load_tools(ctx, request)
     started = time.perf_counter()
     clips: list[Made] = []
     for index, wish in enumerate(wishes):

@@ -35,6 +35,7 @@ from backend.services.echo.overlay import moving_png
 from backend.services.echo.requests import METER, SIDE, MeasureRequest
 
 if TYPE_CHECKING:
+    from backend.services.echo.batch import BatchRequest
     from models.echo.meter import Meter
 
 PREVIEW_EVERY_S = 0.7
@@ -47,7 +48,7 @@ Report = Callable[[float, str, bytes | None], None]
 def run_generate(request: GenerateRequest, ctx: JobContext) -> GenerateResult:
     """See :func:`backend.services.echo.making.generate`."""
     check_wish(request)
-    tools = load_tools(ctx)
+    tools = load_tools(ctx, request)
     reference, notes = reference_frame(request, tools, ctx)
     made = make(request, request.model, tools, ctx, _progress(ctx, 0, 1), reference)
     ctx.progress(1, 1)
@@ -57,7 +58,7 @@ def run_generate(request: GenerateRequest, ctx: JobContext) -> GenerateResult:
 def run_compare(request: CompareRequest, ctx: JobContext) -> CompareResult:
     """See :func:`backend.services.echo.making.compare`."""
     check_wish(request)
-    tools = load_tools(ctx)
+    tools = load_tools(ctx, request)
     reference, notes = reference_frame(request, tools, ctx)
     if request.over == "models":
         each: list[tuple[ModelName, Wish, str]] = [(name, request, title) for name, (title, _) in MODELS.items()]
@@ -83,10 +84,10 @@ class Tools:
     weights: dict[str, str]
 
 
-def load_tools(ctx: JobContext) -> Tools:
-    """Load the generator and the meter. Raises ``UserError`` where one is not installed."""
+def load_tools(ctx: JobContext, wish: Wish | BatchRequest) -> Tools:
+    """Load the generator that is wished for and the meter. Raises ``UserError`` where one is not installed."""
     ctx.progress(0, 1, "Loading the networks")
-    generator = load_generator(ctx)
+    generator = load_generator(ctx, wish)
     meter, sha256 = load_meter(METER, ctx)
     return Tools(generator, meter, {**generator.weights, METER: sha256})
 

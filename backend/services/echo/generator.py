@@ -11,11 +11,12 @@ import numpy as np
 from backend.errors import UserError
 from backend.jobs.contract import JobContext
 from backend.services.echo.making import JVID_SCHEDULE, ModelName, Wish
-from backend.services.echo.needs import AUTOENCODER, IMAGE_MODEL, VIDEO_MODEL
+from backend.services.echo.needs import check_together
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from backend.services.echo.batch import BatchRequest
     from models.echo.generate import Models
 
 Follow = Callable[[int, int, Any], None]
@@ -68,14 +69,16 @@ class Generator:
             ) from None
 
 
-def load_generator(ctx: JobContext) -> Generator:
-    """Load the networks. Raises ``UserError`` where one is not installed."""
+def load_generator(ctx: JobContext, wish: Wish | BatchRequest) -> Generator:
+    """Load the networks. Raises ``UserError`` where one is not installed, or they do not belong together."""
     from models.echo.autoencoder import Autoencoder
     from models.echo.denoiser import Denoiser
     from models.echo.generate import Models
 
+    found = check_together(ctx.weights, {"autoencoder": wish.autoencoder, "image": wish.image, "video": wish.video})
+
     def load(name: str, kind: type) -> Any:
         return ctx.weights.load(name, lambda config: kind(**config["arguments"]), ctx.device)
 
-    models = Models(load(AUTOENCODER, Autoencoder), load(IMAGE_MODEL, Denoiser), load(VIDEO_MODEL, Denoiser))
-    return Generator(models, {name: ctx.weights.find(name).sha256 for name in (AUTOENCODER, IMAGE_MODEL, VIDEO_MODEL)})
+    models = Models(load(wish.autoencoder, Autoencoder), load(wish.image, Denoiser), load(wish.video, Denoiser))
+    return Generator(models, {weight.name: weight.sha256 for weight in found.values()})

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from backend.jobs.contract import Action, JobContext
+from backend.services.echo.needs import AUTOENCODER, IMAGE_MODEL, VIDEO_MODEL
 from backend.services.echo.requests import Measured
 
 ModelName = Literal["lidm", "lvdm", "jvid"]
@@ -41,6 +42,7 @@ class Wish:
     ``reference_frame`` takes its end-diastolic frame, found by the meter, or its first. ``guidance`` is how strongly
     the wish is enforced, 1 takes it as learnt; ``steps`` and ``sampler`` say how it is denoised. ``schedule``
     names the model of each step of JVID (see :mod:`models.echo.jvid`), '' takes :data:`JVID_SCHEDULE`.
+    ``autoencoder``, ``image`` and ``video`` name the weights, which must belong together.
     """
 
     ef: float = 55.0
@@ -54,6 +56,9 @@ class Wish:
     steps: int = 16
     sampler: Sampler = "dpm"
     schedule: str = ""
+    autoencoder: str = AUTOENCODER
+    image: str = IMAGE_MODEL
+    video: str = VIDEO_MODEL
 
 
 @dataclass(frozen=True)
