@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from models.diffusion.distill import guided, student_levels
 from models.diffusion.edm import SAMPLERS, sigmas
 from models.echo.autoencoder import CHANNELS, GRID, Autoencoder
 from models.echo.denoiser import MAX_FPS, MIN_FPS, Denoiser
@@ -17,7 +18,10 @@ from models.echo.jvid import IMAGE, parse_schedule
 MIN_FRAMES, MAX_FRAMES = 16, 192
 AT_ONCE = 8
 """Windows that are denoised together: it bounds the memory of long clips."""
-REFERENCE_STEPS = 16
+STEPS, REFERENCE_STEPS = 16, 16
+"""Steps of a clip where no number is asked for, and of the frame it begins with."""
+STUDENT = "student"
+"""Name of the few-step student among the samplers."""
 
 Callback = Callable[[int, int, Tensor], None]
 """Called after every step with the steps done, their number, and the latents (T, 16, 7, 7) as seen in that step."""
@@ -25,20 +29,30 @@ Callback = Callable[[int, int, Tensor], None]
 
 @dataclass(frozen=True)
 class Models:
-    """The networks that make a clip, all on one device. Without ``video`` only single frames can be made."""
+    """The networks that make a clip, all on one device. Without ``video`` only single frames can be made.
+
+    ``student``: the video model, distilled to take ``student_steps`` steps with its guidance in it.
+    """
 
     autoencoder: Autoencoder
     image: Denoiser
     video: Denoiser | None = None
+    student: Denoiser | None = None
+    student_steps: int = 4
 
 
 @dataclass(frozen=True)
 class GenerateConfig:
     """What to make. ``ef`` in %, ``heart_rate`` a minute, ``fps`` frames a second, ``start`` phase of frame 0 in 0…1.
 
-    ``guidance`` scales what the ejection fraction changes, 1 for none; ``sampler``: a name in
-    :data:`models.diffusion.edm.SAMPLERS`; ``schedule``: see :func:`models.echo.jvid.parse_schedule`; ``blend``:
-    ``False`` appends the second halves of windows without blending, as released code does.
+    ``guidance`` scales what the ejection fraction changes, 1 for none; ``steps``: ``None`` for :data:`STEPS`;
+    ``sampler``: a name in :data:`models.diffusion.edm.SAMPLERS`, or :data:`STUDENT`; ``schedule``: see
+    :func:`models.echo.jvid.parse_schedule`; ``blend``: ``False`` appends the second halves of windows without blending,
+    as released code does.
+
+    The student stands for the video model, steps by DDIM on a grid of its own, and has its guidance in it: ``guidance``
+    changes nothing. ``steps`` of ``None`` is the number it was trained for. With another it works at noise levels that
+    it was not trained at, and aims at the next level of the grid that it was: what comes out is no better for more.
     """
 
     ef: float = 55.0
@@ -46,7 +60,7 @@ class GenerateConfig:
     frames: int = 64
     fps: float = 32.0
     guidance: float = 1.5
-    steps: int = 16
+    steps: int | None = None
     sampler: str = "dpm"
     schedule: str = "video"
     seed: int = 0
@@ -60,12 +74,12 @@ class GenerateConfig:
             ("frames", self.frames, MIN_FRAMES, MAX_FRAMES),
             ("fps", self.fps, MIN_FPS, MAX_FPS),
             ("guidance", self.guidance, 0, 10),
-            ("steps", self.steps, 1, 1000),
+            ("steps", STEPS if self.steps is None else self.steps, 1, 1000),
         ):
             if not low <= value <= high:
                 raise ValueError(f"{name} is {value}, not from {low} to {high}")
-        if self.sampler not in SAMPLERS:
-            raise ValueError(f"no sampler is called {self.sampler!r}; there are {', '.join(SAMPLERS)}")
+        if self.sampler not in (*SAMPLERS, STUDENT):
+            raise ValueError(f"no sampler is called {self.sampler!r}; there are {', '.join((*SAMPLERS, STUDENT))}")
         parse_schedule(self.schedule, [1.0])
 
 
@@ -80,7 +94,8 @@ def generate(
     """A clip, uint8 [T, 112, 112].
 
     ``reference``: an end-diastolic frame, float32 [112, 112] in 0…1; without it the image model makes one from the
-    seed. ``callback`` may raise to stop. Raises ``ValueError`` on a reference of another size.
+    seed. ``callback`` may raise to stop. Raises ``ValueError`` on a reference of another size, or when the student is
+    asked for and there is none.
     """
     noise_source = torch.Generator().manual_seed(config.seed)
     device = next(models.image.parameters()).device
@@ -119,21 +134,37 @@ def sample_clip(
     *,
     callback: Callback | None = None,
 ) -> Tensor:
-    """Latents (T, 16, 7, 7) of a clip with the reference latent (16, 7, 7); T is rounded up to whole spans."""
-    span = models.video.span if models.video else 1
+    """Latents (T, 16, 7, 7) of a clip with the reference latent (16, 7, 7); T is rounded up to whole spans.
+
+    Raises ``ValueError`` when the student is asked for and there is none.
+    """
+    student = config.sampler == STUDENT
+    if student and models.student is None:
+        raise ValueError("there is no student among the models")
+    video = models.student if student else models.video
+    if student:
+        config = replace(config, guidance=1.0)
+    span = video.span if video else 1
     count = -(-config.frames // span) * span
     device = next(models.image.parameters()).device
     noise = torch.randn(count, CHANNELS, GRID, GRID, generator=source).to(device)
-    levels = sigmas(config.steps)
+    levels = noise_levels(config, models.student_steps)
     letters = parse_schedule(config.schedule, levels[:-1].tolist())
     phase = config.start + torch.arange(count, device=device) * config.heart_rate / (60 * config.fps)
 
     def denoise(state: Tensor, sigma: float, step: int) -> Tensor:
-        if models.video is None or letters[step] == IMAGE:
+        if video is None or letters[step] == IMAGE:
             return denoise_frames(models.image, state, sigma, config, phase)
-        return denoise_windows(models.video, state, sigma, config, phase, reference)
+        return denoise_windows(video, state, sigma, config, phase, reference)
 
-    return SAMPLERS[config.sampler](denoise, noise, levels, callback=callback)
+    return SAMPLERS["ddim" if student else config.sampler](denoise, noise, levels, callback=callback)
+
+
+def noise_levels(config: GenerateConfig, student_steps: int) -> Tensor:
+    """The noise levels of a run, float64 (steps + 1,), the last 0."""
+    if config.sampler == STUDENT:
+        return student_levels(config.steps or student_steps)
+    return sigmas(config.steps or STEPS)
 
 
 def denoise_frames(image: Denoiser, state: Tensor, sigma: float, config: GenerateConfig, phase: Tensor) -> Tensor:
@@ -168,7 +199,7 @@ def denoise_windows(
         clean = video(windows, level, ef=state.new_full((n,), config.ef), **shared)
         if config.guidance != 1:
             free = video(windows, level, ef=state.new_full((n,), float("nan")), **shared)
-            clean = free + config.guidance * (clean - free)
+            clean = guided(clean, free, config.guidance)
         for index, start in enumerate(chosen):
             place, by_frame = slice(start, start + video.frames), hill[first + index]
             total[place] += clean[index] * by_frame.view(-1, 1, 1, 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -17,6 +19,7 @@ from models.echo.generate import (
     denoise_windows,
     encode_frames,
     generate,
+    noise_levels,
     sample_clip,
     window_starts,
     window_weights,
@@ -28,7 +31,7 @@ from tests.models.echo.test_denoiser import tiny
 def models() -> Models:
     torch.manual_seed(0)
     autoencoder = Autoencoder(widths=(8, 8, 8), fine=8, blocks=1)
-    return Models(autoencoder, tiny(1, 1, reference=False), tiny())
+    return Models(autoencoder, tiny(1, 1, reference=False), tiny(), tiny(), 2)
 
 
 QUICK = {"steps": 3, "frames": 24, "fps": 16.0}
@@ -141,3 +144,39 @@ def test_frames_survive_as_well_as_the_autoencoder_lets_them(models: Models):
 def test_settings_out_of_range_are_refused(wrong: dict[str, float | str]):
     with pytest.raises(ValueError, match="|".join([*wrong, "called"])):
         GenerateConfig(**wrong)
+
+
+def latents(models: Models, **asked: float | str) -> Tensor:
+    config = GenerateConfig(**{"frames": 24, "fps": 16.0, **asked})
+    return sample_clip(models, config, torch.zeros(16, 7, 7), torch.Generator().manual_seed(0))
+
+
+def test_the_student_takes_its_own_steps_without_guidance(models: Models):
+    seen = []
+    config = GenerateConfig(frames=24, fps=16.0, sampler="student", guidance=5.0)
+    made = generate(models, config, callback=lambda done, total, clean: seen.append(total))
+    assert seen == [2, 2]
+    assert np.array_equal(made, generate(models, replace(config, guidance=1.0)))
+    asked = [latents(models, sampler="student", ef=ef, guidance=0.0) for ef in (20, 70)]
+    assert not torch.equal(*asked), "the ejection fraction matters whatever the guidance"
+    assert torch.equal(latents(models, sampler="student", steps=2), latents(models, sampler="student"))
+    assert not torch.equal(latents(models, sampler="student", steps=3), latents(models, sampler="student"))
+    assert len(noise_levels(replace(config, steps=3), 2)) == 4
+
+
+def test_the_student_stands_for_the_video_model(models: Models):
+    alone = Models(models.autoencoder, models.image, student=models.student, student_steps=2)
+    assert torch.equal(latents(alone, sampler="student"), latents(models, sampler="student"))
+    as_video = Models(models.autoencoder, models.image, models.student)
+    assert len(noise_levels(GenerateConfig(), 2)) == 17
+    assert torch.equal(
+        latents(models, sampler="student", steps=1), latents(as_video, sampler="ddim", steps=1, guidance=1.0)
+    ), "one step from the highest noise is the same on both grids"
+    kinds = [latents(models, sampler="student", schedule=schedule) for schedule in ("V", "VI", "I")]
+    assert not torch.equal(kinds[0], kinds[1])
+    assert not torch.equal(kinds[1], kinds[2])
+
+
+def test_without_a_student_none_can_be_asked_for(models: Models):
+    with pytest.raises(ValueError, match="no student"):
+        latents(Models(models.autoencoder, models.image, models.video), sampler="student")
