@@ -94,7 +94,7 @@ def train_generator(
             "It needs time, a batch, at least 50 clips and a size.",
             f"Give numbers above zero, and one of the sizes {', '.join(SIZES)}.",
         )
-    kept, autoencoder_sha256 = _latents(request, progress)
+    kept, autoencoder_sha256 = load_latents(request, progress)
     if len(kept) < FEWEST:
         raise UserError(
             f"The folder holds {len(kept)} beat{'' if len(kept) == 1 else 's'} that can be learned from.",
@@ -226,7 +226,7 @@ def _given(request: GeneratorRequest, kept: Latents, autoencoder_sha256: str) ->
     return found if request.autoencoder == AUTOENCODER else {**found, "autoencoder": autoencoder_sha256}
 
 
-def _latents(request: GeneratorRequest, progress: Progress | None) -> tuple[Latents, str]:
+def load_latents(request: GeneratorRequest, progress: Progress | None) -> tuple[Latents, str]:
     """What to learn from, and the SHA-256 of the autoencoder that coded it."""
     from backend.settings import get_settings
     from backend.weights import Weights
