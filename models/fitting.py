@@ -20,9 +20,14 @@ Callback = Callable[[int, float, float], None]
 
 @dataclass(frozen=True)
 class Optimisation:
-    """``warm_up`` is a share of the whole training; ``ema`` the decay of the weights' moving average."""
+    """``warm_up`` is a share of the whole training; ``ema`` the decay of the weights' moving average.
+
+    ``muon``: learning rate of the weight matrices of blocks (parameters named ``blocks.*``) by Muon (Jordan et al.
+    2024, scaled as Liu et al. 2025, arXiv 2502.16982), with AdamW for all others; 0 for AdamW alone.
+    """
 
     learning_rate: float = 2e-3
+    muon: float = 0.0
     warm_up: float = 0.03
     weight_decay: float = 1e-4
     ema: float = 0.995
@@ -30,13 +35,13 @@ class Optimisation:
 
 @dataclass
 class FitState:
-    """Everything needed to go on: step, seconds spent, weights, their moving average, optimiser, losses so far."""
+    """Everything needed to go on: step, seconds spent, weights, their moving average, optimisers, losses so far."""
 
     step: int = 0
     seconds: float = 0.0
     model: dict[str, Tensor] = field(default_factory=dict)
     average: dict[str, Tensor] = field(default_factory=dict)
-    optimiser: dict[str, Any] = field(default_factory=dict)
+    optimisers: list[dict[str, Any]] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
 
 
@@ -67,24 +72,28 @@ def fit_batches(
     state = state if state is not None else FitState()
     device = next(model.parameters()).device
     average = copy.deepcopy(model)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    optimisers = _optimisers(model, config)
     if state.step:
         model.load_state_dict(state.model)
         average.load_state_dict(state.average)
-        optimiser.load_state_dict(state.optimiser)
+        for optimiser, kept in zip(optimisers, state.optimisers, strict=True):
+            optimiser.load_state_dict(kept)
+    rates = [config.learning_rate, config.muon]
     model.train()
     began = time.monotonic() - state.seconds
     try:
         while (fraction := _fraction(state, time.monotonic() - began, minutes, steps)) < 1.0:
             batch = batch_of(state.step, np.random.default_rng([seed, state.step]))
-            for group in optimiser.param_groups:
-                group["lr"] = config.learning_rate * _schedule(fraction, config.warm_up)
+            for optimiser, rate in zip(optimisers, rates, strict=False):
+                for group in optimiser.param_groups:
+                    group["lr"] = rate * _schedule(fraction, config.warm_up)
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
                 loss = loss_of(model, tuple(part.to(device) for part in batch))
-            optimiser.zero_grad(set_to_none=True)
+            model.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimiser.step()
+            for optimiser in optimisers:
+                optimiser.step()
             _follow(average, model, min(config.ema, (1 + state.step) / (10 + state.step)))
             state.step += 1
             state.losses.append(float(loss.detach()))
@@ -94,10 +103,26 @@ def fit_batches(
         state.seconds = time.monotonic() - began
         state.model = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
         state.average = {name: value.detach().cpu().clone() for name, value in average.state_dict().items()}
-        state.optimiser = copy.deepcopy(optimiser.state_dict())
+        state.optimisers = [copy.deepcopy(optimiser.state_dict()) for optimiser in optimisers]
         model.load_state_dict(average.state_dict())
         model.eval()
     return state
+
+
+def _optimisers(model: nn.Module, config: Optimisation) -> list[torch.optim.Optimizer]:
+    """AdamW, and Muon for the matrices of blocks where it is asked for."""
+    by_muon: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for name, parameter in model.named_parameters():
+        inside = config.muon > 0 and parameter.ndim == 2 and name.startswith("blocks.")
+        (by_muon if inside else others).append(parameter)
+    found: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(others, lr=config.learning_rate, weight_decay=config.weight_decay)
+    ]
+    if by_muon:
+        decay = config.weight_decay
+        found.append(torch.optim.Muon(by_muon, lr=config.muon, weight_decay=decay, adjust_lr_fn="match_rms_adamw"))
+    return found
 
 
 def _fraction(state: FitState, seconds: float, minutes: float | None, steps: int | None) -> float:

@@ -37,10 +37,10 @@ def load_checkpoint(path: Path, described: Mapping[str, Any]) -> FitState | None
     if not path.is_file():
         return None
     content = torch.load(path, map_location="cpu", weights_only=True)
-    if content["described"] != dict(described):
+    if content["described"] != dict(described) or set(content["state"]) != {f.name for f in fields(FitState)}:
         raise OtherTraining(
             "The checkpoint in the output folder belongs to another training.",
-            "What it learns from, its seed, recipe or network differ from this request.",
+            "What it learns from, its seed, recipe or network differ from this request, or an older version left it.",
             "Choose another output folder, or start over without resuming.",
         )
     return FitState(**content["state"])

@@ -26,6 +26,8 @@ FEWEST = 3
 """Clips, or beats of clips, that can be learned from; one of them is held out."""
 NO_EF, NO_PHASE = 0.1, {"image": 0.2, "video": 0.05}
 """Shares of the items that learn without an ejection fraction and without phases."""
+SIGMA_MEAN = {"image": -0.4, "video": 0.2}
+"""Mean of ln σ in training. What a clip does as a whole, its ejection fraction first of all, is decided at high σ."""
 HELD_OUT = 0.04
 """Share of the clips, whole patients at the end of the list, that measure the loss."""
 SIZES: dict[str, dict[str, tuple[int, int, int]]] = {
@@ -42,7 +44,7 @@ class GeneratorRequest:
     ``part``: ``"image"`` or ``"video"``; ``data``: folder of real clips with their ejection fractions, ``None`` for
     ``clips`` phantom clips; ``latents``: file that keeps their codes, shared by both parts ('' for one in ``out``);
     ``autoencoder``: weights of the code to work in, which the generator then belongs to; ``size``: a name in
-    :data:`SIZES`; ``batch``: windows a step, or sixteen times as many frames.
+    :data:`SIZES`; ``batch``: windows a step, or four times as many frames.
     """
 
     out: Path
@@ -128,7 +130,7 @@ def train_generator(
             "arguments": model.arguments,
             **_given(request, kept, autoencoder_sha256),
         },
-        config=Optimisation(learning_rate=1e-3, ema=0.999, weight_decay=0.0),
+        config=Optimisation(learning_rate=1e-3, muon=2e-3, ema=0.999, weight_decay=0.0),
         progress=progress,
         watch=watch,
     )
@@ -166,7 +168,7 @@ def draw_batch(
     from models.diffusion.edm import draw_sigma
 
     image = request.part == "image"
-    size, window = (16 * request.batch, 1) if image else (request.batch, 16)
+    size, window = (4 * request.batch, 1) if image else (request.batch, 16)
     which = first + rng.integers(count, size=size)
     begin = rng.integers(LENGTH - window + 1, size=size)
     codes = np.stack([kept.codes[i, a : a + window] for i, a in zip(which, begin, strict=True)]).astype(np.float32)
@@ -178,7 +180,7 @@ def draw_batch(
     return (
         torch.from_numpy(codes),
         torch.randn(codes.shape, generator=source),
-        draw_sigma(size, source),
+        draw_sigma(size, source, mean=SIGMA_MEAN[request.part], deviation=1.6),
         torch.from_numpy(ef),
         torch.from_numpy(phase),
         torch.from_numpy(kept.fps[which]),

@@ -29,12 +29,38 @@ def test_it_learns() -> None:
     assert not model.training
 
 
-def test_a_stopped_training_goes_on_as_if_it_had_not_stopped() -> None:
+class Blocks(nn.Module):
+    """Two matrices that Muon may have, and what AdamW keeps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter = nn.Linear(3, 8)
+        self.blocks = nn.ModuleList([nn.Linear(8, 8), nn.Linear(8, 8)])
+        self.leave = nn.Linear(8, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.enter(x)
+        for block in self.blocks:
+            x = x + torch.tanh(block(x))
+        return self.leave(x)
+
+
+def test_muon_has_the_matrices_of_blocks_and_adamw_the_rest() -> None:
+    torch.manual_seed(0)
+    state = fit_batches(Blocks(), batch_of, loss_of, Optimisation(learning_rate=0.01, muon=0.01), steps=120)
+    assert [len(kept["param_groups"][0]["params"]) for kept in state.optimisers] == [6, 2]
+    assert state.losses[-1] < 0.1 * state.losses[0]
+
+
+@pytest.mark.parametrize("muon", [0.0, 0.01])
+def test_a_stopped_training_goes_on_as_if_it_had_not_stopped(muon: float) -> None:
+    config = Optimisation(muon=muon)
+
     def model() -> nn.Module:
         torch.manual_seed(0)
-        return nn.Linear(3, 1)
+        return Blocks()
 
-    whole = fit_batches(model(), batch_of, loss_of, steps=20)
+    whole = fit_batches(model(), batch_of, loss_of, config, steps=20)
 
     def stop(step: int, fraction: float, loss: float) -> None:
         if step == 7:
@@ -42,11 +68,11 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_stopped() -> None:
 
     state = FitState()
     with pytest.raises(KeyboardInterrupt):
-        fit_batches(model(), batch_of, loss_of, steps=20, state=state, callback=stop)
+        fit_batches(model(), batch_of, loss_of, config, steps=20, state=state, callback=stop)
     assert state.step == 7
-    fit_batches(model(), batch_of, loss_of, steps=20, state=state)
+    fit_batches(model(), batch_of, loss_of, config, steps=20, state=state)
     assert state.losses == whole.losses
-    assert torch.equal(state.average["weight"], whole.average["weight"])
+    assert torch.equal(state.average["leave.weight"], whole.average["leave.weight"])
 
 
 @pytest.mark.parametrize("limits", [{}, {"steps": 0}, {"minutes": -1.0}])

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from backend.errors import UserError
-from backend.training.checkpoint import load_checkpoint, save_checkpoint, write_weights
+from backend.training.checkpoint import OtherTraining, load_checkpoint, save_checkpoint, write_weights
 from models.fitting import FitState
 from models.topology.refiner import Refiner
 
@@ -22,7 +22,7 @@ def state() -> FitState:
     model(torch.rand(1, 1, 4, 4)).sum().backward()
     optimiser.step()
     weights = {name: value.clone() for name, value in model.state_dict().items()}
-    return FitState(7, 12.5, weights, dict(weights), optimiser.state_dict(), [0.5, 0.25])
+    return FitState(7, 12.5, weights, dict(weights), [optimiser.state_dict()], [0.5, 0.25])
 
 
 def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
@@ -32,8 +32,14 @@ def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
     assert loaded is not None
     assert (loaded.step, loaded.seconds, loaded.losses) == (7, 12.5, [0.5, 0.25])
     assert all(torch.equal(loaded.model[name], value) for name, value in saved.model.items())
-    torch.optim.AdamW(Refiner(2, (8,)).parameters()).load_state_dict(loaded.optimiser)
+    torch.optim.AdamW(Refiner(2, (8,)).parameters()).load_state_dict(loaded.optimisers[0])
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
+def test_a_checkpoint_with_other_fields_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    torch.save({"described": {}, "state": {"step": 3, "optimiser": {}}}, tmp_path / "checkpoint.pt")
+    with pytest.raises(OtherTraining, match="another training"):
+        load_checkpoint(tmp_path / "checkpoint.pt", {})
 
 
 def test_no_checkpoint_is_none(tmp_path: Path) -> None:

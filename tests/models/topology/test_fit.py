@@ -77,8 +77,8 @@ def test_resuming_equals_going_on_to_the_bit(masks: list[np.ndarray], stop: int)
     assert equal(resumed.model, straight.model)
     assert equal(resumed.average, straight.average)
     assert equal(dict(again.state_dict()), dict(whole.state_dict()))
-    for index, moments in straight.optimiser["state"].items():
-        assert equal(moments, resumed.optimiser["state"][index])
+    for index, moments in straight.optimisers[0]["state"].items():
+        assert equal(moments, resumed.optimisers[0]["state"][index])
 
 
 def test_the_seed_decides_the_training(masks: list[np.ndarray]) -> None:
@@ -223,7 +223,7 @@ def test_the_learning_rate_warms_up_and_falls(masks: list[np.ndarray]) -> None:
         state = FitState()
         with contextlib.suppress(Stopped):
             fit(Refiner(2, (8,)), masks, config, steps=20, state=state, callback=stop)
-        return state.optimiser["param_groups"][0]["lr"]
+        return state.optimisers[0]["param_groups"][0]["lr"]
 
     assert rate_after(1) == pytest.approx(0.02 * 1e-2)
     assert rate_after(2) == pytest.approx(1e-2, rel=0.05)
