@@ -24,6 +24,8 @@ FRAMES_EACH = 6
 """Frames drawn of each patient, spread over one beat."""
 LONG_CLIP, FIRST_PACK_FRAME = "echo-four-chamber-long", 40
 ARGUMENTS: dict[str, Any] = {"widths": (64, 112, 160), "fine": 32, "blocks": 2}
+MOST_FRAMES = 100_000
+"""Real frames that are held in memory, 1.2 GB of them."""
 REAL_SHARE = 0.25
 """Share of the frames of a batch that are real, where there are real ones."""
 
@@ -122,8 +124,7 @@ def train_autoencoder(
         watch=watch,
     )
     model.normalise(torch.from_numpy(first)[:, None])
-    held_out = np.concatenate([draw_frames(HELD_OUT_PATIENTS + index) for index in range(request.validation)])
-    truth = held_out.astype(np.float32) / 255
+    truth = held_out_frames(request.validation)
     each = {
         "autoencoder.psnr": psnr(round_trip(model, truth), truth),
         "components.psnr": psnr(linear_round_trip(truth, *principal_components(first)), truth),
@@ -165,16 +166,28 @@ def draw_frames(index: int) -> np.ndarray:
     ).frames
 
 
+def held_out_frames(patients: int) -> np.ndarray:
+    """Frames of so many phantom patients that no training has seen, float32 [N, 112, 112] in 0…1."""
+    drawn = np.concatenate([draw_frames(HELD_OUT_PATIENTS + index) for index in range(patients)])
+    return drawn.astype(np.float32) / 255
+
+
 def real_frames(folder: Path) -> np.ndarray:
-    """All frames of the clips of a folder, uint8 [N, 112, 112]. Raises ``UserError`` when none can be read."""
+    """Frames of the clips of a folder, uint8 [N, 112, 112]; of large folders evenly chosen ones of every clip.
+
+    Raises ``UserError`` when no clip can be read.
+    """
     from backend.media.echo_clip import read_echo_clip
     from backend.media.echonet import read_folder
     from backend.media.limits import Limits
 
     clips, last = [], None
-    for entry in read_folder(folder):
+    entries = read_folder(folder).entries
+    most = max(1, MOST_FRAMES // len(entries))
+    for entry in entries:
         try:
-            clips.append(read_echo_clip(entry.path, Limits(), native_fps=entry.fps).frames)
+            frames = read_echo_clip(entry.path, Limits(), native_fps=entry.fps).frames
+            clips.append(frames[np.linspace(0, len(frames) - 1, min(len(frames), most)).round().astype(int)])
         except UserError as error:
             last = error
     if not clips:

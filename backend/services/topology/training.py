@@ -6,12 +6,11 @@ of what is on this machine in ``training_list``.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from backend.errors import UserError
 from backend.jobs.contract import Action, JobContext
+from backend.services.own_weights import OwnWeights
 
 FEWEST = 3  # masks; two would show a network their own accidents
 MOST_MINUTES = 24 * 60.0
@@ -30,7 +29,7 @@ MEASURES = {
     "b1": ("|Δβ₁|", "Error in the number of holes (tunnels in volumes); 0 is best."),
     "matching": ("Betti matching", "Pieces and holes without a counterpart in the clean mask; 0 is best."),
 }
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+OWN = OwnWeights("topology", "refiner", "my-vessels")
 
 
 @dataclass(frozen=True)
@@ -99,18 +98,7 @@ class TrainRefinerResult:
 
 def refiner_name(text: str) -> str:
     """The name of a refiner as it is kept: lower case letters, digits, - and _. Raises ``UserError`` for any other."""
-    name = text.strip().lower()
-    if not name:
-        raise UserError(
-            "The refiner has no name.", "Its weights are found by their name.", "Name it, such as my-vessels."
-        )
-    if not _NAME.fullmatch(name):
-        raise UserError(
-            "This name cannot be used.",
-            "A name has up to 40 letters a to z, digits, - and _, and begins with a letter or digit.",
-            "Name it, such as my-vessels.",
-        )
-    return name
+    return OWN.name(text)
 
 
 def train(request: TrainRefinerRequest, ctx: JobContext) -> TrainRefinerResult:

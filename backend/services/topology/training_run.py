@@ -25,7 +25,7 @@ from backend.services.topology.training import (
 )
 from backend.services.topology.training_list import free_name, weights_folder, work_folder
 from backend.services.topology.training_masks import MaskSet, read_training_masks
-from backend.services.topology.training_plot import loss_picture, thinned
+from backend.services.training_plot import loss_picture, thinned
 from backend.settings import get_settings
 
 if TYPE_CHECKING:

@@ -36,7 +36,7 @@ from backend.services.topology.training_list import (
 )
 from backend.services.topology.training_masks import check_together, look_at
 from backend.services.topology.training_phantoms import phantom_masks
-from backend.services.topology.training_plot import loss_picture, thinned
+from backend.services.training_plot import loss_picture, thinned
 from backend.training import topology as recipe
 from backend.weights import card_gaps
 from models.phantoms import curvilinear
