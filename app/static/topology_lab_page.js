@@ -1,13 +1,15 @@
-// Around the laboratory in "Your own refiner": how its lists look, and the buttons that hand a refiner to "Repair one".
+// Where networks of one's own are trained: how the lists look, and the buttons that hand weights to the part that uses
+// them.
 import { fill } from "/static/theme/common.js";
 
-const WISH = "topology-use-weights"; // the box of "Repair one" that takes the name of weights
+const USED_IN = { topology: "repair", echo: "generate" }; // part of each system with a box that takes the name
 
 document.addEventListener("click", (event) => {
   const button = event.target instanceof Element ? event.target.closest("[data-use-weights]") : null;
   if (!button) return;
-  document.getElementById("ss-part-topology-repair-button")?.click();
-  fill(WISH, `${button.dataset.useWeights} ${Date.now()}`);
+  const system = button.dataset.useWeights.split("/")[0];
+  document.getElementById(`ss-part-${system}-${USED_IN[system]}-button`)?.click();
+  fill(`${system}-use-weights`, `${button.dataset.useWeights} ${Date.now()}`);
 });
 
 const STYLE = new CSSStyleSheet();

@@ -12,6 +12,7 @@ from app.components.html import html
 from app.tabs.echo.absent import say_absent
 from app.tabs.echo.gallery import Item, gallery_html, item_of, items_of_job, scatter_html
 from app.tabs.echo.shown import STYLES, echo_html
+from app.tabs.echo.weights_row import FIELDS, weights_row
 from backend.errors import UserError
 from backend.jobs.contract import JobState, JobView
 from backend.services.echo.batch import BatchRequest, BatchResult
@@ -62,6 +63,7 @@ def build(runtime: Runtime, shell: Shell) -> None:
             steps = gr.Slider(*STEP_RANGE, DEFAULT.steps, step=1, label="Steps")
             guidance = gr.Slider(*GUIDANCE_RANGE, DEFAULT.guidance, step=0.25, label="Guidance")
             dicom = gr.Checkbox(False, label="Also as DICOM", info="A second ZIP, ultrasound multi-frame")
+        weights = weights_row(runtime, shell)
     with gr.Row():
         with gr.Column(scale=4, min_width=200):
             html("")
@@ -75,7 +77,7 @@ def build(runtime: Runtime, shell: Shell) -> None:
     card = shell.provenance()
 
     def request(*values: Any) -> BatchRequest:
-        number, least, most, first, slowest, fastest, length, per_second, name, turns, strength, also = values
+        number, least, most, first, slowest, fastest, length, per_second, name, turns, strength, also, *nets = values
         return BatchRequest(
             count=int(number or 0),
             ef_low=float(least),
@@ -89,9 +91,10 @@ def build(runtime: Runtime, shell: Shell) -> None:
             steps=int(turns),
             guidance=float(strength),
             dicom=bool(also),
+            **dict(zip(FIELDS, nets, strict=True)),
         )
 
-    choices = [count, low, high, seed, slow, fast, frames, fps, model, steps, guidance, dicom]
+    choices = [count, low, high, seed, slow, fast, frames, fps, model, steps, guidance, dicom, *weights]
     job.submit(run.click, "batch", request, choices)
     shown = [result, one, downloads.html, card.html]
     shell.on(run.click, lambda: ("", "", "", ""), None, shown)
@@ -120,7 +123,9 @@ def build(runtime: Runtime, shell: Shell) -> None:
         "guidance",
         "dicom",
     ]
-    card.on_rerun(lambda asked: [asked[name] for name in names], choices)
+    card.on_rerun(
+        lambda asked: [*(asked[name] for name in names), *(asked.get(part, gr.skip()) for part in FIELDS)], choices
+    )
 
 
 def _one(runtime: Runtime, wish: str) -> Any:

@@ -12,6 +12,7 @@ from app.components.html import html
 from app.tabs.echo.absent import say_absent
 from app.tabs.echo.made import compared_html, made_html
 from app.tabs.echo.measure import ACCEPT, open_sample
+from app.tabs.echo.weights_row import FIELDS, weights_row
 from backend.jobs.contract import JobView
 from backend.samples import samples
 from backend.services.echo.making import (
@@ -67,6 +68,7 @@ def build(runtime: Runtime, shell: Shell) -> None:
             schedule = gr.Textbox(
                 "", label="Schedule of JVID", info=f"V video, I image model, by step; empty: {JVID_SCHEDULE}"
             )
+        weights = weights_row(runtime, shell, wished=True)
         sample = shell.samples(samples("clip", runtime.settings))
         uploaded = shell.upload(
             "A clip whose heart shall beat", accept=ACCEPT, hint="Apical four-chamber, apex at the top."
@@ -97,10 +99,10 @@ def build(runtime: Runtime, shell: Shell) -> None:
     shell.on(reference.change, lambda new: (_patient(new), gr.update(visible=bool(new))), [reference], [chosen, forget])
     shell.on(forget.click, lambda: ("", ""), None, [reference, sample])
 
-    wishes = [ef, rate, frames, fps, seed, reference, frame, guidance, steps, sampler, schedule, model]
+    wishes = [ef, rate, frames, fps, seed, reference, frame, guidance, steps, sampler, schedule, model, *weights]
 
     def wish(*values: Any) -> dict[str, Any]:
-        asked, beats, count, per_second, number, origin, which, strength, turns, solver, order, name = values
+        asked, beats, count, per_second, number, origin, which, strength, turns, solver, order, name, *nets = values
         return {
             "ef": float(asked),
             "heart_rate": float(beats),
@@ -114,6 +116,7 @@ def build(runtime: Runtime, shell: Shell) -> None:
             "sampler": solver,
             "schedule": (order or "").strip(),
             "model": name,
+            **dict(zip(FIELDS, nets, strict=True)),
         }
 
     job.submit(run.click, "generate", lambda *values: GenerateRequest(**wish(*values)), wishes)
@@ -152,7 +155,9 @@ def build(runtime: Runtime, shell: Shell) -> None:
         "schedule",
         "model",
     ]
-    card.on_rerun(lambda asked: [asked[name] for name in names], wishes)
+    card.on_rerun(
+        lambda asked: [*(asked[name] for name in names), *(asked.get(part, gr.skip()) for part in FIELDS)], wishes
+    )
 
 
 def _patient(reference: str) -> str:

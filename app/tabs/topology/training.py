@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from app.components.html import html
+from app.components.training_parts import stopped_html
 from app.components.upload_many import arrivals, upload_many
 from app.tabs.topology import training_show as show
 from backend.errors import UserError
@@ -149,7 +150,7 @@ def build(runtime: Runtime, shell: Shell) -> None:
         title = str(view.request["name"]).strip().lower()
         spent = float(view.request["minutes"])
         kept = is_stopped(runtime, title)
-        told = show.stopped_html(title, spent, view.fraction, view.id, resumed.elem_id or "", kept=kept)
+        told = stopped_html(title, spent, view.fraction, view.id, resumed.elem_id or "", kept=kept)
         return told, "", "", listing()
 
     shown = [result, downloads.html, card.html, table]

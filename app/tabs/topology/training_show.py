@@ -7,6 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from app.components.downloads import size_text
+from app.components.training_parts import ask_button, loss_html
 from backend.errors import UserError
 from backend.services.topology.training import MEASURES, METHODS
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from backend.services.topology.training_list import RefinerView, StoppedView
 
 THUMBNAILS = 24  # masks shown as pictures; more are counted
-PLOT = (560, 150, 44, 8, 8, 24)  # width, height, left, right, top, bottom
 
 
 def masks_html(runtime: Runtime, shell: Shell, ids: Sequence[str], remove_into: str) -> tuple[str, int, bool]:
@@ -80,7 +80,7 @@ def result_html(made: Mapping[str, Any]) -> str:
     )
     return (
         f'<section class="ss-card ss-training-result">{head}{notes}{use}{_table(made)}'
-        f'<div class="ss-columns">{sheet}{_loss(made["losses"], made["steps"])}</div>'
+        f'<div class="ss-columns">{sheet}{loss_html(made["losses"], made["steps"])}</div>'
         f"<details><summary>The card that lies beside the weights</summary><pre>{escape(made['card'])}</pre></details>"
         f"</section>"
     )
@@ -117,53 +117,6 @@ def _value(measured: Mapping[str, Any]) -> str:
     return f"{mean:.3g}" if low is None else f"{mean:.3g} <small>[{low:.3g}, {high:.3g}]</small>"
 
 
-def _loss(losses: Sequence[float], steps: int) -> str:
-    """The loss along the training as SVG, on a logarithmic axis."""
-    from math import log
-
-    if len(losses) < 2:
-        return ""
-    width, height, left, right, top, bottom = PLOT
-    values = [max(value, 1e-6) for value in losses]
-    low, high = min(values) / 1.05, max(values) * 1.05
-    across = [left + at / (len(values) - 1) * (width - left - right) for at in range(len(values))]
-
-    def down(value: float) -> float:
-        return height - bottom - log(value / low) / log(high / low) * (height - top - bottom)
-
-    def points(series: Sequence[float]) -> str:
-        return " ".join(f"{x:.1f},{down(value):.1f}" for x, value in zip(across, series, strict=True))
-
-    window = max(5, len(values) // 8)
-    smooth = [sum(part) / len(part) for part in (values[max(0, at - window) : at + 1] for at in range(len(values)))]
-    marks = "".join(
-        f'<text x="{left - 6}" y="{down(value) + 4:.1f}" text-anchor="end">{value:.2g}</text>' for value in (low, high)
-    )
-    return (
-        f"<figure><figcaption>Loss while it trained (lower is better)</figcaption>"
-        f'<svg class="ss-loss" viewBox="0 0 {width} {height}" role="img" aria-label="Loss against steps">'
-        f'<polyline class="ss-each" points="{points(values)}"/><polyline points="{points(smooth)}"/>{marks}'
-        f'<text x="{left}" y="{height - 6}">step 1</text>'
-        f'<text x="{width - right}" y="{height - 6}" text-anchor="end">step {steps:,}</text></svg></figure>'
-    )
-
-
-def stopped_html(name: str, minutes: float, fraction: float, job_id: str, resume_into: str, *, kept: bool) -> str:
-    """What to do with a training that was stopped; ``kept`` is whether it left a checkpoint."""
-    if not kept:
-        return (
-            f'<section class="ss-card"><p><b>The training of {escape(name)} was stopped before its first checkpoint.'
-            f"</b> Nothing was kept; start it again.</p></section>"
-        )
-    spent = f"{fraction * minutes:.1f} of {minutes:g} minutes"
-    return (
-        f'<section class="ss-card ss-stopped"><p><b>Stopped after about {spent}; the '
-        f"checkpoint of {escape(name)} is kept.</b> There are no finished weights yet.</p><p>"
-        f'<button type="button" class="ss-button" data-fill="{resume_into}" data-again data-value="{escape(job_id)}">'
-        f"Go on from where it stopped</button></p></section>"
-    )
-
-
 def refiners_html(
     refiners: Sequence[RefinerView], stopped: Sequence[StoppedView], ask_into: str, resume_into: str
 ) -> str:
@@ -172,7 +125,7 @@ def refiners_html(
     for view in refiners:
         minutes = f"{view.minutes:g} min" if view.minutes is not None else "not stated"
         use = f'<button type="button" class="ss-button" data-use-weights="{escape(view.name)}">Use</button>'
-        delete = "" if view.shipped else _ask(ask_into, f"delete:{view.short}", "Delete", f"Delete {view.name}")
+        delete = "" if view.shipped else ask_button(ask_into, f"delete:{view.short}", "Delete", f"Delete {view.name}")
         rows.append(
             f'<tr data-refiner="{escape(view.name)}"><td><b>{escape(view.name)}</b><details><summary>Card</summary>'
             f"<pre>{escape(view.card or 'It has no card.')}</pre></details></td>"
@@ -188,7 +141,7 @@ def refiners_html(
                 f'<button type="button" class="ss-button" data-fill="{resume_into}" data-again '
                 f'data-value="{escape(job.id)}">Go on</button>'
             )
-        discard = _ask(ask_into, f"discard:{left.name}", "Discard", f"Discard {left.name}")
+        discard = ask_button(ask_into, f"discard:{left.name}", "Discard", f"Discard {left.name}")
         spent = f"{left.fraction * left.minutes:.1f} of {left.minutes:g} min" if job is not None else "unknown"
         rows.append(
             f'<tr data-stopped="{escape(left.name)}"><td><b>topology/{escape(left.name)}</b></td><td>stopped training'
@@ -234,10 +187,3 @@ def _plain(value: Any) -> str:
     if isinstance(value, list):
         return " to ".join(_plain(part) for part in value)
     return f"{value:g}" if isinstance(value, int | float) else escape(str(value))
-
-
-def _ask(into: str, value: str, word: str, label: str) -> str:
-    return (
-        f'<button type="button" class="ss-button" data-fill="{into}" data-again data-value="{escape(value)}" '
-        f'aria-label="{escape(label)}">{word}</button>'
-    )
