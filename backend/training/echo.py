@@ -9,8 +9,8 @@ from typing import Any, Literal
 from backend.errors import UserError
 from backend.training.recipe import Progress, Watch
 
-Part = Literal["autoencoder", "image", "video", "meter", "regressor"]
-PARTS: tuple[Part, ...] = ("autoencoder", "image", "video", "meter", "regressor")
+Part = Literal["autoencoder", "image", "video", "student", "meter", "regressor"]
+PARTS: tuple[Part, ...] = ("autoencoder", "image", "video", "student", "meter", "regressor")
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,9 @@ class TrainRequest:
     ``part``: which of :data:`PARTS`; ``data``: folder of real clips, for autoencoder and generators (the meters learn
     from phantoms, whose outlines are known); ``out``: folder that gets the weights and the checkpoint. ``clips``,
     ``latents``, ``autoencoder`` and ``size`` are for the generators, see
-    :class:`backend.training.echo_generator.GeneratorRequest`; ``validation``: held-out patients that measure a meter at
-    the end.
+    :class:`backend.training.echo_generator.GeneratorRequest`; ``teacher``, ``steps`` and ``guidance`` are for the
+    student, see :class:`backend.training.echo_student.StudentRequest`, whose size is its teacher's; ``validation``:
+    held-out patients that measure a meter at the end.
     """
 
     out: Path
@@ -35,6 +36,9 @@ class TrainRequest:
     latents: str = ""
     autoencoder: str = "echo/autoencoder"
     size: str = "small"
+    teacher: str = "echo/video"
+    steps: int = 4
+    guidance: float = 1.5
     validation: int = 60
     command: str = ""
 
@@ -89,6 +93,26 @@ def train(request: TrainRequest, *, progress: Progress | None = None, watch: Wat
         )
         return TrainReport(
             grown.folder, grown.steps, grown.minutes, grown.sha256, grown.validation, grown.each, grown.held_out
+        )
+    if request.part == "student":
+        from backend.training.echo_student import StudentRequest, train_student
+
+        taught = train_student(
+            StudentRequest(
+                **shared,
+                teacher=request.teacher,
+                steps=request.steps,
+                guidance=request.guidance,
+                data=request.data,
+                clips=request.clips,
+                latents=request.latents,
+                autoencoder=request.autoencoder,
+            ),
+            progress=progress,
+            watch=watch,
+        )
+        return TrainReport(
+            taught.folder, taught.steps, taught.minutes, taught.sha256, taught.validation, taught.each, taught.held_out
         )
     if request.data is not None:
         raise UserError(
