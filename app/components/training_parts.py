@@ -55,6 +55,24 @@ def stopped_html(name: str, minutes: float, fraction: float, job_id: str, resume
     )
 
 
+def confirm_html(wish: str, answer_into: str, system: str, noun: str) -> str:
+    """The question before something is deleted. ``wish`` is 'delete:NAME' or 'discard:NAME'."""
+    verb, _, name = wish.partition(":")
+    shown = escape(name)
+    question = (
+        f"Delete the {noun} {system}/{shown}? Its weights go for good; the audit log keeps its hash and card."
+        if verb == "delete"
+        else f"Discard the stopped training of {system}/{shown}? Its checkpoint goes for good."
+    )
+    return (
+        f'<section class="ss-card ss-confirm" role="alertdialog" aria-label="Are you sure?"><p><b>{question}</b></p><p>'
+        f'<button type="button" class="ss-button" data-fill="{answer_into}" data-again data-value="{escape(wish)}">'
+        f"Yes, {verb} it</button> "
+        f'<button type="button" class="ss-button" data-fill="{answer_into}" data-again data-value="keep">No, keep it'
+        f"</button></p></section>"
+    )
+
+
 def ask_button(into: str, value: str, word: str, label: str) -> str:
     """A button that puts ``value`` into the box ``into``, where a question about it is asked."""
     return (

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from app.components.clip_view import KEYS
 from app.components.parts import Part, parts
-from app.tabs.echo import batch, generate, measure
+from app.tabs.echo import batch, generate, measure, training
 from backend.services.echo.needs import TO_GENERATE, missing
 
 if TYPE_CHECKING:
@@ -19,7 +19,8 @@ def build(runtime: Runtime, shell: Shell) -> None:
     making = Part("generate", "Generate", generate.build, generate.ACTIONS)
     measuring = Part("measure", "Measure", measure.build, measure.ACTIONS)
     many = Part("batch", "Many clips", batch.build, batch.ACTIONS)
+    own = Part("training", "Your own generator", training.build, training.ACTIONS)
     # Where the generator's weights are not installed, what works comes first.
     ready = not missing(runtime.weights, TO_GENERATE)
-    parts(runtime, shell, "echo", (making, measuring, many) if ready else (measuring, making, many))
+    parts(runtime, shell, "echo", (making, measuring, many, own) if ready else (measuring, making, many, own))
     shell.shortcuts("Echo", KEYS)

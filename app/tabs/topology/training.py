@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from app.components.html import html
-from app.components.training_parts import stopped_html
+from app.components.training_parts import confirm_html, stopped_html
 from app.components.upload_many import arrivals, upload_many
 from app.tabs.topology import training_show as show
 from backend.errors import UserError
@@ -161,7 +161,7 @@ def build(runtime: Runtime, shell: Shell) -> None:
 
     def question(wish: str) -> str:
         wish = wish.partition(" ")[0]
-        return show.confirm_html(wish, answered.elem_id or "") if wish else ""
+        return confirm_html(wish, answered.elem_id or "", "topology", "refiner") if wish else ""
 
     def answer(wish: str) -> tuple[str, str]:
         verb, _, title = wish.partition(" ")[0].partition(":")

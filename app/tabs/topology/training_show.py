@@ -157,24 +157,6 @@ def refiners_html(
     )
 
 
-def confirm_html(wish: str, answer_into: str) -> str:
-    """The question before something is deleted. ``wish`` is 'delete:NAME' or 'discard:NAME'."""
-    verb, _, name = wish.partition(":")
-    shown = escape(name)
-    question = (
-        f"Delete the refiner topology/{shown}? Its weights go for good; the audit log keeps its hash and card."
-        if verb == "delete"
-        else f"Discard the stopped training of topology/{shown}? Its checkpoint goes for good."
-    )
-    return (
-        f'<section class="ss-card ss-confirm" role="alertdialog" aria-label="Are you sure?"><p><b>{question}</b></p><p>'
-        f'<button type="button" class="ss-button" data-fill="{answer_into}" data-again data-value="{escape(wish)}">'
-        f"Yes, {verb} it</button> "
-        f'<button type="button" class="ss-button" data-fill="{answer_into}" data-again data-value="keep">No, keep it'
-        f"</button></p></section>"
-    )
-
-
 def errors_html(recipe_title: str, errors: Mapping[str, Any]) -> str:
     """One line that says what damage is learnt from."""
     if not errors:
