@@ -279,10 +279,10 @@ def _check(request: StudentRequest) -> None:
         raise UserError(
             "This training cannot be.", "It needs time, a batch and at least 50 clips.", "Give numbers above zero."
         )
-    if not (1 <= request.steps <= MOST_STEPS and 2 <= request.sub_steps <= MOST_STEPS and 0 <= request.guidance <= 10):
+    if not (2 <= request.steps <= MOST_STEPS and 2 <= request.sub_steps <= MOST_STEPS and 0 <= request.guidance <= 10):
         raise UserError(
             "This student cannot be taught.",
-            f"It takes 1 to {MOST_STEPS} steps with 2 to {MOST_STEPS} of the teacher in each, guidance from 0 to 10.",
+            f"It takes 2 to {MOST_STEPS} steps with 2 to {MOST_STEPS} of the teacher in each, guidance from 0 to 10.",
             "Choose numbers in between.",
         )
 

@@ -25,6 +25,7 @@ from backend.services.echo.making import (
     MOST_CLIPS,
     RATE_RANGE,
     STEP_RANGE,
+    STEPS,
 )
 from backend.services.echo.needs import TO_GENERATE
 
@@ -60,7 +61,7 @@ def build(runtime: Runtime, shell: Shell) -> None:
             fps = gr.Slider(*FPS_RANGE, DEFAULT.fps, step=1, label="Frames a second")
         with gr.Row():
             model = gr.Radio([(title, name) for name, (title, _) in MODELS.items()], value=DEFAULT.model, label="Model")
-            steps = gr.Slider(*STEP_RANGE, DEFAULT.steps, step=1, label="Steps")
+            steps = gr.Slider(*STEP_RANGE, DEFAULT.steps or STEPS, step=1, label="Steps")
             guidance = gr.Slider(*GUIDANCE_RANGE, DEFAULT.guidance, step=0.25, label="Guidance")
             dicom = gr.Checkbox(False, label="Also as DICOM", info="A second ZIP, ultrasound multi-frame")
         weights = weights_row(runtime, shell)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -24,13 +25,14 @@ from backend.services.echo.making import (
     MODELS,
     RATE_RANGE,
     STEP_RANGE,
+    STEPS,
     CompareRequest,
     CompareResult,
     GenerateRequest,
     GenerateResult,
     Wish,
 )
-from backend.services.echo.needs import TO_GENERATE
+from backend.services.echo.needs import STUDENT, TO_GENERATE, missing
 
 if TYPE_CHECKING:
     from app.components.shell import Shell
@@ -60,11 +62,11 @@ def build(runtime: Runtime, shell: Shell) -> None:
                              info="; ".join(f"{title}: {meaning}" for title, meaning in MODELS.values()))  # fmt: skip
         with gr.Row():
             fps = gr.Slider(*FPS_RANGE, DEFAULT.fps, step=1, label="Frames a second")
-            steps = gr.Slider(*STEP_RANGE, DEFAULT.steps, step=1, label="Steps", info="More take longer")
+            steps = gr.Slider(*STEP_RANGE, DEFAULT.steps or STEPS, step=1, label="Steps", info="More take longer")
             guidance = gr.Slider(
                 *GUIDANCE_RANGE, DEFAULT.guidance, step=0.25, label="Guidance", info="How strongly EF is enforced"
             )
-            sampler = gr.Dropdown(SAMPLERS, value=DEFAULT.sampler, label="Sampler")
+            sampler = gr.Dropdown(_samplers(runtime), value=DEFAULT.sampler, label="Sampler", elem_id="echo-sampler")
             schedule = gr.Textbox(
                 "", label="Schedule of JVID", info=f"V video, I image model, by step; empty: {JVID_SCHEDULE}"
             )
@@ -94,6 +96,15 @@ def build(runtime: Runtime, shell: Shell) -> None:
     downloads = shell.downloads()
     card = shell.provenance()
 
+    # Weights come and go while the page is open.
+    shell.on(shell.shown, lambda: gr.update(choices=_samplers(runtime)), None, [sampler])
+    before = gr.State(DEFAULT.sampler)
+    shell.on(
+        sampler.input,
+        lambda name, last: (*_suited(runtime, name, last), name),
+        [sampler, before],
+        [steps, guidance, before],
+    )
     shell.on(sample.change, lambda new: open_sample(runtime, new), [sample], [reference])
     shell.on(uploaded.change, lambda new: (new, "") if new else (gr.skip(), gr.skip()), [uploaded], [reference, sample])
     shell.on(reference.change, lambda new: (_patient(new), gr.update(visible=bool(new))), [reference], [chosen, forget])
@@ -156,8 +167,27 @@ def build(runtime: Runtime, shell: Shell) -> None:
         "model",
     ]
     card.on_rerun(
-        lambda asked: [*(asked[name] for name in names), *(asked.get(part, gr.skip()) for part in FIELDS)], wishes
+        lambda asked: [*(_given(asked, name) for name in names), *(asked.get(part, gr.skip()) for part in FIELDS)],
+        wishes,
     )
+
+
+def _samplers(runtime: Runtime) -> list[tuple[str, str]]:
+    """The samplers, with the student where it is installed."""
+    return SAMPLERS if missing(runtime.weights, (STUDENT,)) else [*SAMPLERS, ("Few-step student", "student")]
+
+
+def _suited(runtime: Runtime, sampler: str, last: str) -> tuple[Any, Any]:
+    """Steps and guidance as they suit a sampler that was just chosen; the student's guidance is part of it."""
+    if sampler != "student":
+        return gr.update(value=STEPS) if last == "student" else gr.skip(), gr.update(interactive=True)
+    config = runtime.weights.find(STUDENT).config
+    return gr.update(value=config["steps"]), gr.update(value=config["guidance"], interactive=False)
+
+
+def _given(asked: Mapping[str, Any], name: str) -> Any:
+    """What a request asked for; where it left the number of steps open, what the slider shows then."""
+    return STEPS if name == "steps" and asked[name] is None else asked[name]
 
 
 def _patient(reference: str) -> str:

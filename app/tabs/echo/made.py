@@ -11,7 +11,7 @@ from app.components.clip_view import ClipPane
 from app.tabs.echo.shown import STYLES, curve_figure, echo_html, ef_text
 from backend.services.echo.making import MODELS, CompareResult, GenerateResult, Made
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 SYNTHETIC = "synthetic"
 
 
@@ -71,17 +71,23 @@ def _table(clips: tuple[Made, ...], over: str) -> str:
 
 def _quality(clips: tuple[Made, ...]) -> str:
     """How far the clip still is from that of the most steps, against the seconds it took."""
+    # The student is another model: a point beside the line.
+    line, points = (
+        [made for made in clips if made.title.startswith("student") is student] for student in (False, True)
+    )
     figure = {
         "traces": [
             {
                 "type": "scatter",
-                "mode": "lines+markers+text",
-                "x": [made.seconds for made in clips],
-                "y": [made.difference for made in clips],
-                "text": [made.title for made in clips],
+                "mode": mode,
+                "x": [made.seconds for made in group],
+                "y": [made.difference for made in group],
+                "text": [made.title for made in group],
                 "textposition": "top right",
                 "hovertemplate": "%{text}<br>%{x:.1f} s<br>%{y:.2f} grey levels<extra></extra>",
             }
+            for group, mode in ((line, "lines+markers+text"), (points, "markers+text"))
+            if group
         ],
         "x": "seconds on this machine",
         "y": "difference [grey levels]",

@@ -27,7 +27,7 @@ class BatchRequest:
     fps: float = 32.0
     model: ModelName = "jvid"
     guidance: float = 1.5
-    steps: int = 16
+    steps: int | None = None
     sampler: Sampler = "dpm"
     schedule: str = ""
     dicom: bool = False

@@ -42,7 +42,7 @@ def run_batch(request: BatchRequest, ctx: JobContext) -> BatchResult:
         stem = f"echo-{wish.seed:06d}"
         clips.append(make(wish, request.model, tools, ctx, report, None, title=name, stem=stem, dicom=request.dicom))
     ctx.progress(len(wishes), len(wishes), "Packing the clips")
-    keeper = EchoKeeper(ctx, True, (), tools.weights, request.seed, request.sampler, request.steps)
+    keeper = EchoKeeper(ctx, True, (), tools.weights, request.seed, request.sampler, clips[0].steps)
     table = table_of(clips, keeper, "clips.csv")
 
     def write(path: Path, made: Provenance) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from backend.errors import UserError
 from backend.jobs.contract import JobContext
-from backend.services.echo.generator import Generator, load_generator
+from backend.services.echo.generator import Generator, load_generator, taught_by
 from backend.services.echo.keep import EchoKeeper
 from backend.services.echo.making import (
     COMPARED_STEPS,
@@ -31,6 +31,7 @@ from backend.services.echo.making import (
     Wish,
 )
 from backend.services.echo.measure import load_meter, measure_clip, open_source, stored
+from backend.services.echo.needs import STUDENT, missing
 from backend.services.echo.overlay import moving_png
 from backend.services.echo.requests import METER, SIDE, MeasureRequest
 
@@ -51,6 +52,8 @@ def run_generate(request: GenerateRequest, ctx: JobContext) -> GenerateResult:
     tools = load_tools(ctx, request)
     reference, notes = reference_frame(request, tools, ctx)
     made = make(request, request.model, tools, ctx, _progress(ctx, 0, 1), reference)
+    if request.sampler == "student" and "V" in made.schedule:
+        notes += (_of_student(tools.generator),)
     ctx.progress(1, 1)
     return GenerateResult(made=made, notes=notes, weights=tools.weights)
 
@@ -58,12 +61,21 @@ def run_generate(request: GenerateRequest, ctx: JobContext) -> GenerateResult:
 def run_compare(request: CompareRequest, ctx: JobContext) -> CompareResult:
     """See :func:`backend.services.echo.making.compare`."""
     check_wish(request)
-    tools = load_tools(ctx, request)
+    taught = request.over == "steps" and request.model != "lidm" and _student_fits(request, ctx)
+    tools = load_tools(ctx, request, student=taught)
     reference, notes = reference_frame(request, tools, ctx)
+    if request.sampler == "student" or taught:
+        notes += (_of_student(tools.generator),)
     if request.over == "models":
         each: list[tuple[ModelName, Wish, str]] = [(name, request, title) for name, (title, _) in MODELS.items()]
     else:
-        each = [(request.model, replace(request, steps=steps), f"{steps} steps") for steps in COMPARED_STEPS]
+        solver = "dpm" if request.sampler == "student" else request.sampler
+        each = [
+            (request.model, replace(request, steps=steps, sampler=solver), f"{steps} steps") for steps in COMPARED_STEPS
+        ]
+        if taught:
+            steps = tools.generator.models.student_steps
+            each.append((request.model, replace(request, steps=None, sampler="student"), f"student, {steps} steps"))
     clips: list[Made] = []
     for index, (model, wish, title) in enumerate(each):
         report = _progress(ctx, index, len(each), f"{title}: ")
@@ -84,10 +96,10 @@ class Tools:
     weights: dict[str, str]
 
 
-def load_tools(ctx: JobContext, wish: Wish | BatchRequest) -> Tools:
+def load_tools(ctx: JobContext, wish: Wish | BatchRequest, *, student: bool = False) -> Tools:
     """Load the generator that is wished for and the meter. Raises ``UserError`` where one is not installed."""
     ctx.progress(0, 1, "Loading the networks")
-    generator = load_generator(ctx, wish)
+    generator = load_generator(ctx, wish, student=student)
     meter, sha256 = load_meter(METER, ctx)
     return Tools(generator, meter, {**generator.weights, METER: sha256})
 
@@ -103,7 +115,7 @@ def check_wish(wish: Wish) -> None:
         ("guidance", wish.guidance, GUIDANCE_RANGE, ""),
         ("seed", wish.seed, (0, 2**31 - 1), ""),
     ):
-        if not low <= value <= high:
+        if value is not None and not low <= value <= high:
             raise UserError(
                 f"A {name} of {value:g}{unit} cannot be made.",
                 f"It has to lie between {low:g} and {high:g}{unit}.",
@@ -167,15 +179,17 @@ def make(
         report(0.9 + 0.1 * done / total, "measuring", None)
 
     labels, measured = measure_clip(tools.meter, frames, wish.fps, None, ctx, measuring)
-    keeper = EchoKeeper(ctx, True, _parents(wish), tools.weights, wish.seed, f"{wish.sampler} {schedule}", wish.steps)
-    stem = stem or (f"echo-{title.lower().replace(' ', '-')}" if several else "echo")
+    steps = len(schedule)
+    weights = {name: sha256 for name, sha256 in tools.weights.items() if name != STUDENT or wish.sampler == "student"}
+    keeper = EchoKeeper(ctx, True, _parents(wish), weights, wish.seed, f"{wish.sampler} {schedule}", steps)
+    stem = stem or (f"echo-{title.lower().replace(',', '').replace(' ', '-')}" if several else "echo")
     facts = {"ef": wish.ef, "measured_ef": measured.ef, "model": model, "heart_rate": wish.heart_rate}
     return Made(
         title=title or MODELS[model][0],
         model=model,
         ef=wish.ef,
         seed=wish.seed,
-        steps=wish.steps,
+        steps=steps,
         schedule=schedule,
         clip=keeper.clip(f"{stem}.npz", stored(frames, labels, measured), facts),
         video=keeper.film(f"{stem}.mp4", frames, wish.fps),
@@ -195,18 +209,32 @@ def _progress(ctx: JobContext, index: int, count: int, before: str = "") -> Repo
     return report
 
 
+def _student_fits(wish: Wish, ctx: JobContext) -> bool:
+    """Whether a student of the video model that is wished for is installed."""
+    if missing(ctx.weights, (STUDENT, wish.video)):
+        return False
+    return taught_by(ctx.weights.find(STUDENT), ctx.weights.find(wish.video))
+
+
+def _of_student(generator: Generator) -> str:
+    return (
+        "The few-step student stands for the video model; it was distilled with guidance "
+        f"{generator.student_guidance:g}, which cannot be changed."
+    )
+
+
 def _parents(wish: Wish) -> tuple[str, ...]:
     return (wish.reference,) if wish.reference else ()
 
 
 def _differences(clips: list[Made], ctx: JobContext) -> list[Made]:
     """The clips with their root mean square difference, in grey levels, to the one of the most steps."""
+    most = max(range(len(clips)), key=lambda index: clips[index].steps)
     from backend.media.limits import Limits
     from backend.media.stored_clip import read_stored_clip
 
     arrays = [read_stored_clip(ctx.open(clip.clip), Limits()).frames.astype(np.float32) for clip in clips]
-    last = arrays[-1]
-    told = [float(np.sqrt(np.mean((array - last) ** 2))) for array in arrays]
+    told = [float(np.sqrt(np.mean((array - arrays[most]) ** 2))) for array in arrays]
     return [replace(clip, difference=round(value, 4)) for clip, value in zip(clips, told, strict=True)]
 
 

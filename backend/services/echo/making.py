@@ -10,7 +10,7 @@ from backend.services.echo.needs import AUTOENCODER, IMAGE_MODEL, VIDEO_MODEL
 from backend.services.echo.requests import Measured
 
 ModelName = Literal["lidm", "lvdm", "jvid"]
-Sampler = Literal["ddim", "heun", "dpm"]
+Sampler = Literal["ddim", "heun", "dpm", "student"]
 ReferenceFrame = Literal["ed", "first"]
 
 EF_RANGE = (5.0, 85.0)  # %
@@ -18,6 +18,8 @@ RATE_RANGE = (40.0, 140.0)  # beats per minute
 FRAME_RANGE = (16, 192)
 FPS_RANGE = (12.0, 36.0)  # what the models are trained for
 STEP_RANGE = (2, 64)
+STEPS = 16
+"""Steps where no number is asked for, but of the student, who has a number of its own."""
 GUIDANCE_RANGE = (0.0, 10.0)
 JVID_SCHEDULE = "VVVVIVIV"
 """Which model works when, where nobody says; stretched over the steps."""
@@ -40,8 +42,10 @@ class Wish:
     ``ef`` in % (5–85), ``heart_rate`` in beats per minute (40–140), ``frames`` (16–192) at ``fps`` frames a second
     (12–36). ``reference`` is the artifact id of a clip whose patient is to beat, '' to make a patient up by ``seed``;
     ``reference_frame`` takes its end-diastolic frame, found by the meter, or its first. ``guidance`` is how strongly
-    the wish is enforced, 1 takes it as learnt; ``steps`` and ``sampler`` say how it is denoised. ``schedule``
-    names the model of each step of JVID (see :mod:`models.echo.jvid`), '' takes :data:`JVID_SCHEDULE`.
+    the wish is enforced, 1 takes it as learnt; ``steps`` and ``sampler`` say how it is denoised: ``None`` takes
+    :data:`STEPS`, or as many as the student was trained for where the sampler is ``"student"``, the video model
+    distilled with its guidance in it. ``schedule`` names the model of each step of JVID (see :mod:`models.echo.jvid`),
+    '' takes :data:`JVID_SCHEDULE`.
     ``autoencoder``, ``image`` and ``video`` name the weights, which must belong together.
     """
 
@@ -53,7 +57,7 @@ class Wish:
     reference: str = ""
     reference_frame: ReferenceFrame = "ed"
     guidance: float = 1.5
-    steps: int = 16
+    steps: int | None = None
     sampler: Sampler = "dpm"
     schedule: str = ""
     autoencoder: str = AUTOENCODER
@@ -70,7 +74,11 @@ class GenerateRequest(Wish):
 
 @dataclass(frozen=True)
 class CompareRequest(Wish):
-    """The same wish and seed by all three models, or by one of them with different numbers of steps."""
+    """The same wish and seed by all three models, or by one of them with different numbers of steps.
+
+    Where a student of the video model is installed it is one more clip beside the numbers of steps, which are then
+    taken by DPM-Solver++ if the sampler asked for is the student itself.
+    """
 
     over: Literal["models", "steps"] = "models"
     model: ModelName = "jvid"

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from backend.weights import WeightFile, Weights
 
 AUTOENCODER, IMAGE_MODEL, VIDEO_MODEL = "echo/autoencoder", "echo/image", "echo/video"
+STUDENT = "echo/student"
+"""The video model distilled to few steps; generating works without it."""
 DEFAULTS = {"autoencoder": AUTOENCODER, "image": IMAGE_MODEL, "video": VIDEO_MODEL}
 PARTS = {"autoencoder": "autoencoder", "image": "image model (LIDM)", "video": "video model (LVDM)"}
 """What a generator is made of, by the name of its field in a request → title."""

@@ -54,12 +54,23 @@ def write_small_generator(folder: Path, frames: np.ndarray) -> dict[str, str]:
     return {name: _write(folder / name, model) for name, model in made.items()}
 
 
-def _write(folder: Path, model: Any) -> str:
+def write_small_student(folder: Path, teacher_sha256: str, steps: int) -> str:
+    """An untrained student of the video model in ``folder``; returns the SHA-256 of its weights."""
+    import torch
+
+    from models.echo.denoiser import Denoiser
+
+    torch.manual_seed(1)
+    model = Denoiser(16, 4, True, 16, 1, 2, 0.1)
+    return _write(folder, model, steps=steps, guidance=1.5, teacher_sha256=teacher_sha256)
+
+
+def _write(folder: Path, model: Any, **more: Any) -> str:
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True)
     save_file(model.state_dict(), folder / "model.safetensors")
     sha256 = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
-    (folder / "config.json").write_text(json.dumps({"arguments": model.arguments, "sha256": sha256}))
+    (folder / "config.json").write_text(json.dumps({"arguments": model.arguments, "sha256": sha256, **more}))
     (folder / "CARD.md").write_text("# Small network for tests\n")
     return sha256

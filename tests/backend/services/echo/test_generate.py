@@ -26,7 +26,7 @@ from backend.services.echo.batch import BatchRequest, BatchResult
 from backend.services.echo.batch_run import wishes_of
 from backend.services.echo.making import CompareRequest, CompareResult, GenerateRequest, GenerateResult, Wish
 from backend.settings import Settings
-from tests.backend.services.echo.small_networks import write_small_generator, write_small_meter
+from tests.backend.services.echo.small_networks import write_small_generator, write_small_meter, write_small_student
 from tests.backend.services.echo.test_measure import beating, put
 
 SHORT: dict[str, Any] = {"frames": 16, "steps": 2}
@@ -117,6 +117,47 @@ def test_numbers_of_steps_are_compared_with_the_most(runtime: Runtime) -> None:
     assert made[0].difference == pytest.approx(expected, abs=1e-3)
 
 
+@pytest.fixture
+def student(settings: Settings, networks: dict[str, str]) -> str:
+    """SHA-256 of a student of the video model, of three steps."""
+    return write_small_student(settings.home / "weights" / "echo" / "student", networks["echo/video"], 3)
+
+
+def test_the_student_takes_its_own_number_of_steps_or_the_one_asked_for(runtime: Runtime, student: str) -> None:
+    result = one(runtime, sampler="student", model="lvdm", steps=None)
+    assert (result.made.steps, result.made.schedule) == (3, "VVV")
+    assert result.weights["echo/student"] == student
+    assert any("guidance 1.5" in note for note in result.notes)
+    view = runtime.artifacts.view(result.made.clip)
+    assert (view.provenance.steps, view.provenance.weights["echo/student"]) == (3, student)
+    assert one(runtime, sampler="student", steps=2).made.steps == 2
+    plain = one(runtime, steps=None)
+    assert plain.made.steps == 16
+    assert "echo/student" not in plain.weights
+
+
+def test_the_student_is_one_more_clip_beside_the_numbers_of_steps(runtime: Runtime, student: str) -> None:
+    job = run(runtime, "compare", CompareRequest(frames=16, over="steps", model="lvdm", sampler="student"))
+    result = TypeAdapter(CompareResult).validate_python(dict(job.result or {}))
+    assert [clip.steps for clip in result.made] == [2, 4, 8, 16, 32, 3]
+    assert result.made[-1].title == "student, 3 steps"
+    assert result.made[-2].difference == 0
+    assert (result.made[-1].difference or 0) > 0
+    used = ["echo/student" in runtime.artifacts.view(clip.clip).provenance.weights for clip in result.made]
+    assert used == [False] * 5 + [True]
+
+
+def test_a_student_that_is_absent_or_of_another_teacher_is_a_sentence(runtime: Runtime, settings: Settings) -> None:
+    job = run(runtime, "generate", GenerateRequest(sampler="student", **SHORT))
+    assert job.state is JobState.FAILED
+    assert "'echo/student' are not installed" in (job.error or {})["what"]
+    write_small_student(settings.home / "weights" / "echo" / "student", "0" * 64, 3)
+    job = run(runtime, "generate", GenerateRequest(sampler="student", **SHORT))
+    assert "does not belong to the video model" in (job.error or {})["what"]
+    job = run(runtime, "compare", CompareRequest(frames=16, over="steps", model="lvdm"))
+    assert len((job.result or {})["made"]) == 5
+
+
 def test_a_batch_is_a_folder_that_loaders_read(runtime: Runtime, tmp_path: Path) -> None:
     request = BatchRequest(count=3, ef_low=30, ef_high=60, seed=5, dicom=True, **SHORT)
     result = TypeAdapter(BatchResult).validate_python(dict(run(runtime, "batch", request).result or {}))
@@ -161,10 +202,11 @@ def test_what_may_be_asked_for_is_what_the_generator_takes() -> None:
     from backend.services.echo import making
     from models.diffusion.edm import SAMPLERS
     from models.echo.denoiser import MAX_FPS, MIN_FPS
-    from models.echo.generate import MAX_FRAMES, MIN_FRAMES, GenerateConfig
+    from models.echo.generate import MAX_FRAMES, MIN_FRAMES, STEPS, GenerateConfig
 
     assert making.FPS_RANGE == (MIN_FPS, MAX_FPS)
     assert making.FRAME_RANGE == (MIN_FRAMES, MAX_FRAMES)
+    assert making.STEPS == STEPS
     config, wish = GenerateConfig(), Wish()
     for name in ("ef", "heart_rate", "frames", "fps", "guidance", "steps", "sampler"):
         assert getattr(wish, name) == getattr(config, name), name
