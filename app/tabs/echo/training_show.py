@@ -36,7 +36,7 @@ def result_html(made: Mapping[str, Any]) -> str:
     name, part = escape(made["weights"]), made["part"]
     head = (
         f"<p><b>The network {name} is ready</b>, {'a' if part == 'video' else 'an'} {PARTS[part]}: "
-        f"{made['steps']:,} steps in {made['minutes']:.1f} minutes.</p>"
+        f"{made['steps']:,} step{'' if made['steps'] == 1 else 's'} in {made['minutes']:.1f} minutes.</p>"
     )
     notes = "".join(f"<p>{escape(note)}</p>" for note in made["notes"])
     use = (

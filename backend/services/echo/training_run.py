@@ -170,7 +170,7 @@ def _others(
         kept = Latents(stored["codes"], stored["ef"], stored["phase"], stored["fps"])
     what = "beats" if request.folder else "phantom clips"
     notes: tuple[str, ...] = (
-        f"It learnt from {len(kept) - report.held_out} {what}; {report.held_out} more were held out for measuring.",
+        f"It learnt from {len(kept) - report.held_out} {what}; held out for measuring: {report.held_out}.",
     )
     found = {"baseline": {key: [1.0] for key in report.each}}
     default = DEFAULTS[request.part]
