@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
 
-from tests.backend.services.echo.small_networks import write_small_generator, write_small_meter
+from tests.backend.services.echo.small_networks import write_small_generator, write_small_meter, write_small_student
 from tests.backend.services.echo.test_measure import beating
 from tests.serving import Server
 
@@ -78,6 +79,22 @@ def test_a_clip_is_made_and_can_be_taken_home(page: playwright.Page, server: Ser
     names = links.evaluate_all("links => links.map((link) => link.download.split('.').pop())")
     assert names == ["mp4", "dcm", "npz", "csv"]
     assert page.request.get(server.url + links.nth(1).get_attribute("href")).body()[128:132] == b"DICM"
+
+
+def test_a_student_is_offered_once_it_is_there_with_its_own_steps(page: playwright.Page, server: Server) -> None:
+    folder = server.home / "weights" / "echo"
+    teacher = json.loads((folder / "video" / "config.json").read_text(encoding="utf-8"))["sha256"]
+    write_small_student(folder / "student", teacher, 3)
+    open_part(page, server, "generate")
+    page.locator("#echo-more").get_by_text("Patient from a clip, model and sampling").click()
+    page.locator("#echo-sampler input").click()
+    page.get_by_role("option", name="Few-step student").click()
+    playwright.expect(page.get_by_label("number input for Steps")).to_have_value("3")
+    playwright.expect(page.get_by_label("number input for Guidance")).to_be_disabled()
+    page.locator("#echo-generate-run").click()
+    page.locator("ss-echo ss-plot[data-ready]").wait_for(timeout=LONG)
+    playwright.expect(page.get_by_text("The few-step student stands for the video model")).to_be_visible()
+    playwright.expect(page.get_by_text("JVID, 3 steps")).to_be_visible()
 
 
 def test_several_clips_come_as_a_gallery_and_a_zip(page: playwright.Page, server: Server) -> None:
