@@ -119,7 +119,7 @@ def train_student(
         return draw_jumps(kept, asked, request.steps, rng, len(kept) - cut)
 
     def loss_of(model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
-        return jump_errors(cast("Denoiser", model), teacher, batch, request)[0].mean()
+        return student_error(cast("Denoiser", model), teacher, batch, request).mean()
 
     state = fit_resumably(
         student,
@@ -186,26 +186,37 @@ def draw_jumps(
 def jump_errors(
     student: Denoiser, teacher: Denoiser, batch: tuple[Tensor, ...], request: StudentRequest
 ) -> tuple[Tensor, Tensor]:
-    """Weighted squared errors (N,) of the student's and of the teacher's own answer to the student's target.
+    """Weighted squared errors (N,) of the student's and of the teacher's own answer to the student's target."""
+    state, sigma, wanted = _jump(teacher, batch, request)
+    _, _, _, *conditions = batch
+    answers = (guided_by(student, 1, *conditions), guided_by(teacher, request.guidance, *conditions))
+    mine, own = (_weighted(answer(state, sigma) - wanted, sigma, teacher.spread) for answer in answers)
+    return mine, own
 
-    The weight is that of the teacher's training: at every σ an error counts as it does at the network's output.
-    """
-    import torch
 
+def student_error(student: Denoiser, teacher: Denoiser, batch: tuple[Tensor, ...], request: StudentRequest) -> Tensor:
+    """The student's alone, as :func:`jump_errors` has it."""
+    state, sigma, wanted = _jump(teacher, batch, request)
+    _, _, _, *conditions = batch
+    return _weighted(guided_by(student, 1, *conditions)(state, sigma) - wanted, sigma, teacher.spread)
+
+
+def _jump(teacher: Denoiser, batch: tuple[Tensor, ...], request: StudentRequest) -> tuple[Tensor, Tensor, Tensor]:
+    """Noisy states, their σ (N,), and the target of the student's step from there."""
     from models.diffusion.distill import distilled, sub_levels
 
-    codes, noise, which, ef, phase, fps, reference = batch
+    codes, noise, which, *conditions = batch
     levels = sub_levels(request.steps, request.sub_steps, which).to(codes)
     sigma = levels[:, 0]
     state = codes + sigma.view(-1, 1, 1, 1, 1) * noise
-    walk = guided_by(teacher, request.guidance, ef, phase, fps, reference)
-    with torch.no_grad():
-        wanted = distilled(walk, state, levels)
-        plain = walk(state, sigma)
-    found = student(state, sigma, ef=ef, phase=phase, fps=fps, reference=reference).float()
-    weight = (sigma**2 + teacher.spread**2) / (sigma * teacher.spread) ** 2
-    mine, own = (weight * (answer - wanted).square().flatten(1).mean(1) for answer in (found, plain))
-    return mine, own
+    return state, sigma, distilled(guided_by(teacher, request.guidance, *conditions), state, levels)
+
+
+def _weighted(difference: Tensor, sigma: Tensor, spread: float) -> Tensor:
+    """Squared error (N,) with the weight of the teacher's training: at every σ as it counts at the network's output."""
+    weight = (sigma**2 + spread**2) / (sigma * spread) ** 2
+    error: Tensor = weight * difference.square().flatten(1).mean(1)
+    return error
 
 
 def guided_by(model: Denoiser, guidance: float, ef: Tensor, phase: Tensor, fps: Tensor, reference: Tensor) -> Teacher:
