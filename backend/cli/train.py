@@ -128,9 +128,16 @@ def _cell(mean: float, values: list[float]) -> str:
 
 def _command(system: str, data: Path | None, minutes: float, seed: int, start: str, values: list[str]) -> str:
     """The command as the card names it: without the places of this machine."""
-    parts = ["python -m backend train", system, *map(shlex.quote, values), f"--minutes {minutes:g}", f"--seed {seed}"]
+    named = [shlex.quote(_without_place(value)) for value in values]
+    parts = ["python -m backend train", system, *named, f"--minutes {minutes:g}", f"--seed {seed}"]
     parts += [f"--start {shlex.quote(start)}"] if start else []
     return " ".join([*parts, "--data DIR"] if data is not None else parts)
+
+
+def _without_place(value: str) -> str:
+    """``key=/some/where/file`` as ``key=file``."""
+    key, _, given = value.partition("=")
+    return f"{key}={Path(given).name}" if Path(given).is_absolute() else value
 
 
 def _trainable() -> str:

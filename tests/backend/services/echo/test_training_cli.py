@@ -37,11 +37,12 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_folder_of_clips_makes_a_video_model_that_makes_a_clip(home: Path, tmp_path: Path) -> None:
     folder = echonet_folder(tmp_path / "clips")
-    words = ("train", "echo", "--data", str(folder), "part=video", "--minutes", "0.02", "--device", "cpu")
+    kept = f"latents={tmp_path / 'codes.npz'}"
+    words = ("train", "echo", "--data", str(folder), "part=video", kept, "--minutes", "0.02", "--device", "cpu")
     text = run(*words)
     assert "sigma=0.5" in text
     card = (home / "trained" / "CARD.md").read_text()
-    assert "python -m backend train echo part=video --minutes 0.02 --seed 0 --data DIR" in card
+    assert "python -m backend train echo part=video latents=codes.npz --minutes 0.02 --seed 0 --data DIR" in card
     assert str(tmp_path) not in card
     config = json.loads((home / "trained" / "config.json").read_text())
     assert config["autoencoder_sha256"] == json.loads((home / "autoencoder" / "config.json").read_text())["sha256"]
