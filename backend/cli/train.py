@@ -106,7 +106,7 @@ def _table(system: str, report: Any) -> Table:
         method, _, measure = key.rpartition(".")
         rows.setdefault(method or system, {})[measure] = _cell(mean, report.each.get(key, []))
     measures = list(dict.fromkeys(measure for row in rows.values() for measure in row))
-    count = max((len(values) for values in report.each.values()), default=0)
+    count = max((len(values) for values in report.each.values()), default=0) or report.held_out
     what = f"{count} held out" if report.held_out else f"the {count} of the training itself, too few to hold any out"
     table = Table(title=f"Mean [95 % interval] over {what}", title_justify="left", min_width=60)
     table.add_column("method")
