@@ -12,7 +12,7 @@ import numpy as np
 
 from backend.errors import UserError
 from backend.training.checkpoint import write_weights
-from backend.training.echo_latents import LENGTH, Latents, draw_latents, read_latents
+from backend.training.echo_latents import LENGTH, Latents, draw_latents, held_out_count, read_latents
 from backend.training.recipe import CHECKPOINT, Progress, Watch, fit_resumably
 
 if TYPE_CHECKING:
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from models.fitting import FitState
 
 AUTOENCODER, METER = "echo/autoencoder", "echo/meter2d"
-FEWEST = 3
-"""Clips, or beats of clips, that can be learned from; one of them is held out."""
 NO_EF, NO_PHASE = 0.1, {"image": 0.2, "video": 0.05}
 """Shares of the items that learn without an ejection fraction and without phases."""
+STILLS = 0.15
+"""Share of the frames of the image model that are end-diastolic references."""
 SIGMA_MEAN = {"image": -0.4, "video": 0.2}
 """Mean of ln σ in training. What a clip does as a whole, its ejection fraction first of all, is decided at high σ."""
 HELD_OUT = 0.04
@@ -97,13 +97,7 @@ def train_generator(
             f"Give numbers above zero, and one of the sizes {', '.join(SIZES)}.",
         )
     kept, autoencoder_sha256 = load_latents(request, progress)
-    if len(kept) < FEWEST:
-        raise UserError(
-            f"The folder holds {len(kept)} beat{'' if len(kept) == 1 else 's'} that can be learned from.",
-            f"It takes at least {FEWEST}, each with {LENGTH} frames from its end-diastole on; one is held out.",
-            "Give more clips, or longer ones.",
-        )
-    cut = max(1, round(HELD_OUT * len(kept)))
+    cut = held_out_count(kept, HELD_OUT)
     image = request.part == "image"
     whole, difference = kept.spread()
     torch.manual_seed(request.seed)
@@ -173,6 +167,10 @@ def draw_batch(
     begin = rng.integers(LENGTH - window + 1, size=size)
     codes = np.stack([kept.codes[i, a : a + window] for i, a in zip(which, begin, strict=True)]).astype(np.float32)
     phase = np.stack([kept.phase[i, a : a + window] for i, a in zip(which, begin, strict=True)])
+    if image:
+        # References are what it is asked for most; they are rare among frames of any phase.
+        still = rng.random(size) < STILLS
+        codes[still], phase[still] = kept.reference[which[still], None], 0
     phase[rng.random(size) < NO_PHASE[request.part]] = np.nan
     ef = kept.ef[which].copy()
     ef[rng.random(size) < NO_EF] = np.nan
@@ -184,7 +182,7 @@ def draw_batch(
         torch.from_numpy(ef),
         torch.from_numpy(phase),
         torch.from_numpy(kept.fps[which]),
-        torch.from_numpy(kept.codes[which, 0].astype(np.float32)),
+        torch.from_numpy(kept.reference[which].astype(np.float32)),
     )
 
 
@@ -274,7 +272,7 @@ def _card(request: GeneratorRequest, state: FitState, clips: int, each: dict[str
         f"{clips} clips of {LENGTH} frames of echo phantoms (`models/phantoms/echo`), two of each patient, ejection\n"
         "fraction 5 to 85 %, 12 to 36 frames a second. No image of any patient but what the autoencoder saw"
         if request.data is None
-        else f"{clips} beats of clips that were given, with the ejection fractions of their table"
+        else f"{clips} stretches of clips that were given, with the ejection fractions of their table"
     )
     return f"""# Echo generator: {"frames" if request.part == "image" else "clips"}
 

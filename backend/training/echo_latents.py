@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -28,29 +28,62 @@ CLIPS_EACH = 2
 """Clips drawn of each phantom patient, with different ejection fractions, so that patient and fraction come apart."""
 
 Progress = Callable[[float, str], None]
-Drawn = tuple[np.ndarray, float, np.ndarray, float]
-"""Codes float16 [L, 16, 7, 7], ejection fraction in %, phase float32 [L] and frame rate of one clip."""
+Drawn = tuple[np.ndarray, np.ndarray, float, np.ndarray, float]
+"""Codes float16 [L, 16, 7, 7], the reference's [16, 7, 7], ejection fraction in %, phase float32 [L], frame rate."""
 
 
 @dataclass(frozen=True)
 class Latents:
-    """``codes`` float16 [N, L, 16, 7, 7], the first frame of each at end-diastole; ``ef`` float32 [N] in %.
+    """``codes`` float16 [N, L, 16, 7, 7] of clips that begin anywhere in a beat; ``ef`` float32 [N] in %.
 
-    ``phase`` float32 [N, L] in beats, NaN where it is not known; ``fps`` float32 [N].
+    ``reference`` float16 [N, 16, 7, 7]: an end-diastolic frame of the same recording. ``phase`` float32 [N, L] in
+    beats, NaN where it is not known; ``fps`` float32 [N]; ``source`` int32 [N], ascending: which patient or recording.
     """
 
     codes: np.ndarray
+    reference: np.ndarray
     ef: np.ndarray
     phase: np.ndarray
     fps: np.ndarray
+    source: np.ndarray
 
     def __len__(self) -> int:
         return len(self.codes)
 
     def spread(self) -> tuple[float, float]:
-        """Standard deviation of the codes, and of their difference to the clip's first frame."""
-        some = self.codes[:: max(1, len(self) // 200)].astype(np.float32)
-        return float(some.std()), float((some - some[:, :1])[:, 1:].std())
+        """Standard deviation of the codes, and of their difference to the reference."""
+        every = max(1, len(self) // 200)
+        some, still = self.codes[::every].astype(np.float32), self.reference[::every].astype(np.float32)
+        return float(some.std()), float((some - still[:, None]).std())
+
+
+def held_out_count(kept: Latents, share: float) -> int:
+    """How many clips at the end make up at least ``share`` of all and come from patients that no other clip shows.
+
+    Raises ``UserError`` where all come from one.
+    """
+    first = len(kept) - max(1, round(share * len(kept)))
+    first = int(np.searchsorted(kept.source, kept.source[first]))
+    if first == 0:
+        raise UserError(
+            "The folder holds one clip only that can be learned from.",
+            f"It takes at least two with {LENGTH} frames and an end-diastole each; one is held out.",
+            "Give more clips, or longer ones.",
+        )
+    return len(kept) - first
+
+
+def gather(drawn: Sequence[Drawn], source: Sequence[int]) -> Latents:
+    """Clips one by one, each with what it comes from, as arrays of all."""
+    codes, reference, ef, phase, fps = zip(*drawn, strict=True)
+    return Latents(
+        np.stack(codes),
+        np.stack(reference),
+        np.array(ef, np.float32),
+        np.stack(phase),
+        np.array(fps, np.float32),
+        np.array(source, np.int32),
+    )
 
 
 def draw_latents(
@@ -66,8 +99,8 @@ def draw_latents(
 
     ``workers``: processes that draw, one for each core without it; what they draw does not depend on their number.
     """
-    key = f"{autoencoder_sha256}:{clips}:{LENGTH}"
-    if (kept := _load(path, key)) is not None:
+    key = f"{autoencoder_sha256}:{clips}:{LENGTH}:anywhere"
+    if (kept := load_kept(path, key)) is not None:
         return kept
     workers = workers or os.cpu_count() or 1
     drawn: list[Drawn] = []
@@ -89,13 +122,11 @@ def draw_latents(
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
-    codes, ef, phase, fps = zip(*drawn, strict=True)
-    made = Latents(np.stack(codes), np.array(ef, np.float32), np.stack(phase), np.array(fps, np.float32))
-    return _save(path, key, made)
+    return _save(path, key, gather(drawn, [index // CLIPS_EACH for index in range(clips)]))
 
 
 def draw_clip(index: int, autoencoder: Autoencoder) -> Drawn:
-    """Phantom clip number ``index`` as codes, ejection fraction, phases and frame rate."""
+    """Phantom clip number ``index``, which begins anywhere in a beat."""
     from models.echo.denoiser import MAX_FPS, MIN_FPS
     from models.echo.generate import encode_frames
     from models.phantoms.echo import clip
@@ -104,12 +135,14 @@ def draw_clip(index: int, autoencoder: Autoencoder) -> Drawn:
     # Evenly over the range, a little beyond what is offered, so that its ends are no edges.
     ef, rate = float(rng.uniform(5, 85)), float(rng.uniform(45, 125))
     fps = float(np.exp(rng.uniform(np.log(MIN_FPS), np.log(MAX_FPS))))
-    drawn = clip(
-        PATIENTS + index // CLIPS_EACH, ef=ef, heart_rate=rate, frames=LENGTH, fps=fps, variant=index % CLIPS_EACH
-    )
-    phase = (np.arange(LENGTH) * rate / (60 * fps)).astype(np.float32)
-    codes = encode_frames(autoencoder, drawn.frames.astype(np.float32) / 255).numpy().astype(np.float16)
-    return codes, drawn.ef, phase, fps
+    start = float(rng.random())
+    seed, variant = PATIENTS + index // CLIPS_EACH, index % CLIPS_EACH
+    drawn = clip(seed, ef=ef, heart_rate=rate, frames=LENGTH, fps=fps, variant=variant, start=start)
+    still = clip(seed, ef=ef, heart_rate=rate, frames=1, fps=fps, variant=variant)
+    frames = np.concatenate([still.frames, drawn.frames]).astype(np.float32) / 255
+    codes = encode_frames(autoencoder, frames).numpy().astype(np.float16)
+    phase = (start + np.arange(LENGTH) * rate / (60 * fps)).astype(np.float32)
+    return codes[1:], codes[0], drawn.ef, phase, fps
 
 
 def _one_thread() -> None:
@@ -129,20 +162,24 @@ def read_latents(
 ) -> Latents:
     """Clips of a folder (:mod:`backend.media.echonet`) as latents; their beats are found by the meter.
 
-    Every beat with its end-diastole and at least :data:`LENGTH` frames after it is one clip, and its ejection fraction
-    is that of the table. Raises ``UserError`` when no clip can be used.
+    Stretches of :data:`LENGTH` frames, half as many apart, are one clip each; their ejection fraction is that of the
+    table. Raises ``UserError`` when no clip can be used.
     """
     from backend.media.echonet import read_folder
 
     entries = read_folder(folder).entries
-    key = hashlib.sha256(repr([autoencoder_sha256, [(e.name, e.ef) for e in entries]]).encode()).hexdigest()
-    if (kept := _load(path, key)) is not None:
+    described = [autoencoder_sha256, LENGTH, "anywhere", *((entry.name, entry.ef) for entry in entries)]
+    key = hashlib.sha256(repr(described).encode()).hexdigest()
+    if (kept := load_kept(path, key)) is not None:
         return kept
     found: list[Drawn] = []
+    source: list[int] = []
     last: UserError | None = None
     for index, entry in enumerate(entries):
         try:
-            found += _beats_of(entry, autoencoder, meter)
+            stretches = _stretches_of(entry, autoencoder, meter)
+            found += stretches
+            source += [index] * len(stretches)
         except UserError as error:
             last = error
         if progress:
@@ -150,15 +187,13 @@ def read_latents(
     if not found:
         raise last or UserError(
             "No clip of the folder can be learned from.",
-            f"Each needs an end-diastole with {LENGTH} frames from there on; the meter found none.",
-            "Give clips of at least one and a half beats.",
+            f"Each needs {LENGTH} frames and an end-diastole that the meter finds; none has both.",
+            "Give clips of at least one whole beat.",
         )
-    codes, ef, phase, fps = zip(*found, strict=True)
-    made = Latents(np.stack(codes), np.array(ef, np.float32), np.stack(phase), np.array(fps, np.float32))
-    return _save(path, key, made)
+    return _save(path, key, gather(found, source))
 
 
-def _beats_of(entry: EchoEntry, autoencoder: Autoencoder, meter: Meter) -> list[Drawn]:
+def _stretches_of(entry: EchoEntry, autoencoder: Autoencoder, meter: Meter) -> list[Drawn]:
     from backend.media.echo_clip import read_echo_clip
     from backend.media.limits import Limits
     from models.echo.denoiser import MAX_FPS, MIN_FPS
@@ -168,14 +203,20 @@ def _beats_of(entry: EchoEntry, autoencoder: Autoencoder, meter: Meter) -> list[
     source = read_echo_clip(entry.path, Limits(), native_fps=entry.fps)
     if not MIN_FPS <= source.fps <= MAX_FPS:
         source = read_echo_clip(entry.path, Limits(), native_fps=entry.fps, fps=min(max(source.fps, MIN_FPS), MAX_FPS))
-    starts = [int(frame) for frame in measure(meter, source.frames, source.fps).beats.ed]
-    phase = beat_phase(starts, len(source.frames))
+    if len(source.frames) < LENGTH:
+        return []
+    ends = [int(frame) for frame in measure(meter, source.frames, source.fps).beats.ed]
+    if not ends:
+        return []
+    phase = beat_phase(ends, len(source.frames))
     codes = encode_frames(autoencoder, source.frames.astype(np.float32) / 255).numpy().astype(np.float16)
-    return [
-        (codes[start : start + LENGTH], entry.ef, phase[start : start + LENGTH], source.fps)
-        for start in starts
-        if start + LENGTH <= len(codes)
-    ]
+    found = []
+    # Half a stretch apart, so that windows begin anywhere in the beat, each with the end-diastole that is nearest.
+    for start in range(0, len(codes) - LENGTH + 1, LENGTH // 2):
+        nearest = min(ends, key=lambda frame: abs(frame - start - LENGTH // 2))
+        of = slice(start, start + LENGTH)
+        found.append((codes[of], codes[nearest], entry.ef, phase[of], source.fps))
+    return found
 
 
 def beat_phase(end_diastole: list[int], frames: int) -> np.ndarray:
@@ -194,18 +235,19 @@ def beat_phase(end_diastole: list[int], frames: int) -> np.ndarray:
     return phase.astype(np.float32)
 
 
-def _load(path: Path, key: str) -> Latents | None:
+def load_kept(path: Path, key: str = "") -> Latents | None:
+    """What was kept at ``path``; ``None`` where there is nothing, or what another ``key`` stands for."""
     if not path.is_file():
         return None
     with np.load(path, allow_pickle=False) as kept:
-        if str(kept["key"]) != key:
+        if key and str(kept["key"]) != key:
             return None
-        return Latents(kept["codes"], kept["ef"], kept["phase"], kept["fps"])
+        return Latents(**{field.name: kept[field.name] for field in fields(Latents)})
 
 
 def _save(path: Path, key: str, made: Latents) -> Latents:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part.npz")
-    np.savez(part, key=key, codes=made.codes, ef=made.ef, phase=made.phase, fps=made.fps)
+    np.savez(part, key=key, **vars(made))
     part.replace(path)
     return made

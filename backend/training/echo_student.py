@@ -11,7 +11,8 @@ import numpy as np
 
 from backend.errors import UserError
 from backend.training.checkpoint import write_weights
-from backend.training.echo_generator import FEWEST, HELD_OUT, GeneratorRequest, draw_batch, load_latents
+from backend.training.echo_generator import HELD_OUT, GeneratorRequest, draw_batch, load_latents
+from backend.training.echo_latents import held_out_count
 from backend.training.recipe import CHECKPOINT, Progress, Watch, fit_resumably
 
 if TYPE_CHECKING:
@@ -107,9 +108,7 @@ def train_student(
             "It was trained in the code of another one.",
             "Name the autoencoder it belongs to.",
         )
-    if len(kept) < FEWEST:
-        raise UserError(f"{len(kept)} clips are too few to distil from.", f"It takes at least {FEWEST}.")
-    cut = max(1, round(HELD_OUT * len(kept)))
+    cut = held_out_count(kept, HELD_OUT)
     torch.manual_seed(request.seed)
     student = Denoiser(**weight.config["arguments"]).to(request.device)
     student.load_state_dict(teacher.state_dict())
@@ -332,7 +331,7 @@ def _card(
     origin = (
         f"{clips} clips of echo phantoms (`models/phantoms/echo`)"
         if request.data is None
-        else f"{clips} beats of clips that were given, with the ejection fractions of their table"
+        else f"{clips} stretches of clips that were given, with the ejection fractions of their table"
     )
     return f"""# Echo generator: clips in {request.steps} steps
 

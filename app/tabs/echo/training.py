@@ -24,8 +24,8 @@ FOLDER, PHANTOMS = "folder", "phantoms"
 SIZES = [("small, for a few cores", "small"), ("large, for a GPU", "large")]
 INTRODUCTION = """<section class="ss-hero"><p>The generator has seen phantoms only. Train a part of it on clips of your
 own: a folder on the server in the layout of EchoNet-Dynamic (FileList.csv and Videos), or of DICOM, AVI or MP4 clips
-beside a CSV with their file names and ejection fractions. Beats are found by the meter; a beat counts with 24 frames
-from its end-diastole on. Nothing leaves this machine.</p></section>"""
+beside a CSV with their file names and ejection fractions. The meter finds the beats; a clip counts with 24 frames and
+one end-diastole. Nothing leaves this machine.</p></section>"""
 NO_FOLDER = '<p class="ss-empty">No folder yet: name one, or take phantoms to try it out.</p>'
 DEFAULT = TrainEchoRequest(name="")
 

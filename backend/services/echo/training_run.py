@@ -32,6 +32,7 @@ from backend.settings import get_settings
 
 if TYPE_CHECKING:
     from backend.training.echo import TrainReport
+    from backend.training.echo_latents import Latents
     from models.echo.autoencoder import Autoencoder
     from models.echo.denoiser import Denoiser
     from models.fitting import FitState
@@ -164,11 +165,10 @@ def _others(
         beside = ("Frames of phantoms were learnt from beside those of the clips.",) if request.folder else ()
         return found, (*beside, "The round trip is measured on frames of held-out phantoms.")
     from backend.training.echo_generator import GeneratorRequest, held_out_loss
-    from backend.training.echo_latents import Latents
+    from backend.training.echo_latents import load_kept
 
-    with np.load(codes, allow_pickle=False) as stored:
-        kept = Latents(stored["codes"], stored["ef"], stored["phase"], stored["fps"])
-    what = "beats" if request.folder else "phantom clips"
+    kept = cast("Latents", load_kept(codes))
+    what = "stretches" if request.folder else "phantom clips"
     notes: tuple[str, ...] = (
         f"It learnt from {len(kept) - report.held_out} {what}; held out for measuring: {report.held_out}.",
     )

@@ -58,11 +58,14 @@ def shaken(model: Denoiser) -> Denoiser:
 
 def clips() -> Latents:
     rng = np.random.default_rng(0)
+    codes = rng.standard_normal((FEW, LENGTH, 16, 7, 7)).astype(np.float16)
     return Latents(
-        rng.standard_normal((FEW, LENGTH, 16, 7, 7)).astype(np.float16),
+        codes,
+        codes[:, 0],
         rng.uniform(10, 80, FEW).astype(np.float32),
         (np.arange(LENGTH) / 16 * np.ones((FEW, 1))).astype(np.float32),
         np.full(FEW, 16, np.float32),
+        np.arange(FEW) // 2,
     )
 
 

@@ -195,7 +195,7 @@ def test_a_folder_that_cannot_be_trained_on_is_a_sentence(runtime: Runtime, data
         ("bare", "no table of clips"),
         ("headless", "no table of clips"),
         ("blank", "fits no clip"),
-        ("short", "No clip of the folder can be learned from"),
+        ("short", "holds one clip only that can be learned from"),
         ("absent", "no such folder"),
         ("/etc", "no such folder"),
         ("../..", "no such folder"),

@@ -64,8 +64,8 @@ def test_wrong_folders_are_sentences(tmp_path: Path) -> None:
         (tmp_path / "absent", "The folder of clips is not there."),
         (tmp_path / "empty", "The folder has no table of clips and their EF."),
         (bare, "The table fits no clip."),
-        (short, "No clip of the folder can be learned from."),
-        (folder, "that can be learned from."),
+        (short, "The folder holds one clip only that can be learned from."),
+        (folder, "The folder holds one clip only that can be learned from."),
     ):
         out = str(tmp_path / "out")
         assert words in run(
