@@ -66,4 +66,6 @@ def _read(t1_path: Path, grey_path: Path, white_path: Path) -> Atlas:
     # Where the two maps add up to more than 1 (their smoothing does that), both are taken down alike.
     over = np.maximum(grey + white, 1)
     grey, white = grey / over, white / over
-    return Atlas(grey, white, np.where(mask, 1 - grey - white, 0), t1, mask, np.asarray(images[0].affine, float))
+    return Atlas(
+        grey, white, np.where(mask, np.maximum(1 - grey - white, 0), 0), t1, mask, np.asarray(images[0].affine, float)
+    )

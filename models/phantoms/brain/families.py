@@ -112,10 +112,13 @@ def spike(subject: Subject, seed: int) -> tuple[Lesion, ...]:
 
 
 def ghost(subject: Subject, seed: int) -> tuple[Lesion, ...]:
-    """A ghost on one to three slices: their copy half a field of view away. Its mask is the brain on these slices."""
+    """A ghost on one to three slices: their copy a quarter to half a brain away. Its mask: brain on brain."""
     rng = np.random.default_rng([subject.seed, 24, seed])
-    around, truth = _whole_slices(subject, rng)
-    layer = Layer("ghost", np.ones(around.shape, np.float32), _everywhere(float(rng.uniform(0.15, 0.4))))
+    around, brain = _whole_slices(subject, rng)
+    rows = np.flatnonzero(brain.any((0, 2)))
+    shift = round(float(rng.uniform(0.25, 0.5)) * (int(rows[-1]) - int(rows[0]) + 1)) if len(rows) else 0
+    truth = brain & np.roll(brain, shift, 1)
+    layer = Layer("ghost", np.ones(around.shape, np.float32), _everywhere(float(rng.uniform(0.15, 0.4))), shift)
     return (Lesion("ghost", around.origin, truth, (layer,)),)
 
 
@@ -140,7 +143,7 @@ def _grown(
     around = block(subject, centre, 2 * radius + 4)
     found = around.anatomy(subject)
     distance = blob(around, radius, rng, rough=0.3)
-    tissue = (found.csf < 0.5) & (found.depth > 0)
+    tissue = found.labels > 1
     ranked = np.sort(distance[tissue])
     limit = ranked[min(volume, len(ranked)) - 1] if len(ranked) else 0.0
     degree = soft(distance / max(limit, 1e-3), limit * radius, 0.45)
@@ -163,8 +166,7 @@ def _taken(
     mask[tuple(at)] = turned[own]
     degree = np.maximum(ndimage.gaussian_filter(mask.astype(np.float32), 0.6), mask * np.float32(_LEAST_DEGREE))
     found = around.anatomy(subject)
-    truth = mask & (found.csf < 0.5) & (found.depth > 0)
-    return Lesion("multiple_sclerosis", around.origin, truth, (Layer("tissue", degree, signal),))
+    return Lesion("multiple_sclerosis", around.origin, mask & (found.labels > 1), (Layer("tissue", degree, signal),))
 
 
 def _whole_slices(subject: Subject, rng: np.random.Generator) -> tuple[Block, np.ndarray]:

@@ -24,12 +24,14 @@ class Layer:
 
     ``degree`` float32 [x, y, z]: 0…1 (−1…1 for ``add`` and ``scale``); ``signal``: per sequence. ``tissue`` turns
     tissue into one of that signal (white matter is 1) and spares fluid; ``add`` adds degree × signal inside the brain;
-    ``scale`` multiplies by 1 + degree × signal; ``ghost`` adds degree × signal × the slice moved by half its height.
+    ``scale`` multiplies by 1 + degree × signal; ``ghost`` adds degree × signal × the slice moved by ``shift``
+    voxels along y, wrapping around.
     """
 
     kind: Kind
     degree: np.ndarray
     signal: Mapping[str, float]
+    shift: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +120,7 @@ def soft(distance: np.ndarray, radius: float, edge_mm: float) -> np.ndarray:
 
 def seated(degree: np.ndarray, found: Anatomy) -> np.ndarray:
     """Exact mask: at least half changed, in the brain and more tissue than fluid."""
-    return (degree >= SEAT_SHARE) & (found.depth > 0) & (found.csf < 0.5)
+    return (degree >= SEAT_SHARE) & (found.labels > 1)
 
 
 def pieces(mask: np.ndarray, smallest_mm3: int = 12) -> list[np.ndarray]:

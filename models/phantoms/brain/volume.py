@@ -243,7 +243,7 @@ class _Scan:
                 elif layer.kind == "scale":
                     full[where] = host * (1 + degree * signal)
                 else:
-                    moved = np.roll(full[:, :, k], full.shape[1] // 2, 1)[where[:2]]
+                    moved = np.roll(full[:, :, k], layer.shift, 1)[where[:2]]
                     full[where] = host + degree * signal * moved
 
 
