@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from backend.errors import UserError
-from backend.training.recipe import Progress, Watch
+from backend.training.recipe import Progress, TrainReport, Watch
 
 Part = Literal["autoencoder", "image", "video", "student", "meter", "regressor"]
 PARTS: tuple[Part, ...] = ("autoencoder", "image", "video", "student", "meter", "regressor")
@@ -43,19 +43,6 @@ class TrainRequest:
     command: str = ""
 
 
-@dataclass(frozen=True)
-class TrainReport:
-    """What came of it. ``validation``: ``<method>.<measure>`` → mean; ``each``: the values behind a mean, if any."""
-
-    folder: Path
-    steps: int
-    minutes: float
-    sha256: str
-    validation: dict[str, float]
-    each: dict[str, list[float]] = field(default_factory=dict)
-    held_out: int = 0
-
-
 def train(request: TrainRequest, *, progress: Progress | None = None, watch: Watch | None = None) -> TrainReport:
     """Train one part. Raises ``UserError`` when the request cannot be met."""
     if request.part not in PARTS:
@@ -71,14 +58,11 @@ def train(request: TrainRequest, *, progress: Progress | None = None, watch: Wat
     if request.part == "autoencoder":
         from backend.training.echo_autoencoder import AutoencoderRequest, train_autoencoder
 
-        made = train_autoencoder(AutoencoderRequest(**shared, data=request.data), progress=progress, watch=watch)
-        return TrainReport(
-            made.folder, made.steps, made.minutes, made.sha256, made.validation, made.each, made.held_out
-        )
+        return train_autoencoder(AutoencoderRequest(**shared, data=request.data), progress=progress, watch=watch)
     if request.part in ("image", "video"):
         from backend.training.echo_generator import GeneratorRequest, train_generator
 
-        grown = train_generator(
+        return train_generator(
             GeneratorRequest(
                 **shared,
                 part=request.part,
@@ -91,13 +75,10 @@ def train(request: TrainRequest, *, progress: Progress | None = None, watch: Wat
             progress=progress,
             watch=watch,
         )
-        return TrainReport(
-            grown.folder, grown.steps, grown.minutes, grown.sha256, grown.validation, grown.each, grown.held_out
-        )
     if request.part == "student":
         from backend.training.echo_student import StudentRequest, train_student
 
-        taught = train_student(
+        return train_student(
             StudentRequest(
                 **shared,
                 teacher=request.teacher,
@@ -111,9 +92,6 @@ def train(request: TrainRequest, *, progress: Progress | None = None, watch: Wat
             progress=progress,
             watch=watch,
         )
-        return TrainReport(
-            taught.folder, taught.steps, taught.minutes, taught.sha256, taught.validation, taught.each, taught.held_out
-        )
     if request.data is not None:
         raise UserError(
             f"The {request.part} cannot learn from a folder of clips.",
@@ -123,7 +101,4 @@ def train(request: TrainRequest, *, progress: Progress | None = None, watch: Wat
     from backend.training.echo_meter import MeterRequest, train_meter, train_regressor
 
     call = train_meter if request.part == "meter" else train_regressor
-    report = call(MeterRequest(**shared, validation=request.validation), progress=progress, watch=watch)
-    return TrainReport(
-        report.folder, report.steps, report.minutes, report.sha256, report.validation, {}, len(report.truth)
-    )
+    return call(MeterRequest(**shared, validation=request.validation), progress=progress, watch=watch)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from backend.errors import UserError
-from backend.training.checkpoint import write_weights
 from backend.training.echo_autoencoder_card import card, sheet
 from backend.training.echo_meter import Pool
-from backend.training.recipe import CHECKPOINT, SAMPLES, Progress, Watch, fit_resumably
+from backend.training.recipe import SAMPLES, Progress, TrainReport, Watch, finish, fit_resumably
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -51,29 +50,16 @@ class AutoencoderRequest:
     command: str = ""
 
 
-@dataclass(frozen=True)
-class AutoencoderReport:
-    """What came of it. ``validation``: ``<method>.psnr`` in dB over held-out phantoms, for ours and for components."""
-
-    folder: Path
-    steps: int
-    minutes: float
-    patients: int
-    sha256: str
-    validation: dict[str, float]
-    each: dict[str, list[float]] = field(default_factory=dict)
-    held_out: int = 0
-    losses: tuple[float, ...] = ()
-
-
 def train_autoencoder(
     request: AutoencoderRequest,
     *,
     real: np.ndarray | None = None,
     progress: Progress | None = None,
     watch: Watch | None = None,
-) -> AutoencoderReport:
+) -> TrainReport:
     """Train and write ``model.safetensors``, ``config.json``, ``CARD.md`` and a sample sheet.
+
+    The report's ``<method>.psnr`` is in dB over held-out phantoms, for ours and for principal components.
 
     ``real``: uint8 frames [N, 112, 112] in place of a folder. ``progress`` and ``watch`` as of
     :func:`backend.training.recipe.fit_resumably`. Raises ``UserError`` when the request cannot be met.
@@ -129,24 +115,17 @@ def train_autoencoder(
         "autoencoder.psnr": psnr(round_trip(model, truth), truth),
         "components.psnr": psnr(linear_round_trip(truth, *principal_components(first)), truth),
     }
-    sha256 = write_weights(
+    patients = pool.size(state.step)
+    sheet(request.out / SAMPLES, model, truth)
+    return finish(
         request.out,
         model,
         {"class": "models.echo.autoencoder:Autoencoder", "arguments": model.arguments},
-        card(request, state, pool.size(state.step), 0 if real is None else len(real), each, model),
-    )
-    sheet(request.out / SAMPLES, model, truth)
-    (request.out / CHECKPOINT).unlink(missing_ok=True)
-    return AutoencoderReport(
-        request.out,
-        state.step,
-        state.seconds / 60,
-        pool.size(state.step),
-        sha256,
-        {key: float(np.mean(values)) for key, values in each.items()},
-        each,
-        len(truth),
-        tuple(state.losses),
+        card(request, state, patients, 0 if real is None else len(real), each, model),
+        state,
+        learnt_from=patients,
+        each=each,
+        held_out=len(truth),
     )
 
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 
 from backend.errors import UserError
-from backend.training.checkpoint import write_weights
 from backend.training.echo_latents import LENGTH, Latents, draw_latents, held_out_count, read_latents
-from backend.training.recipe import CHECKPOINT, Progress, Watch, fit_resumably
+from backend.training.recipe import Progress, TrainReport, Watch, finish, fit_resumably
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -62,24 +61,9 @@ class GeneratorRequest:
     command: str = ""
 
 
-@dataclass(frozen=True)
-class GeneratorReport:
-    """What came of it. ``validation``: ``sigma=<σ>.loss`` → weighted error on held-out clips, 1 for no knowledge."""
-
-    folder: Path
-    steps: int
-    minutes: float
-    clips: int
-    sha256: str
-    validation: dict[str, float]
-    each: dict[str, list[float]] = field(default_factory=dict)
-    held_out: int = 0
-    losses: tuple[float, ...] = ()
-
-
 def train_generator(
     request: GeneratorRequest, *, progress: Progress | None = None, watch: Watch | None = None
-) -> GeneratorReport:
+) -> TrainReport:
     """Train one generator and write ``model.safetensors``, ``config.json``, ``CARD.md`` and a sample sheet.
 
     The autoencoder's weights must be there (and the meter's, for a folder of clips). ``progress`` and ``watch`` as of
@@ -129,28 +113,13 @@ def train_generator(
         watch=watch,
     )
     each = held_out_loss(model, kept, request, cut)
-    sha256 = write_weights(
-        request.out,
-        model,
-        {
-            "class": "models.echo.denoiser:Denoiser",
-            "arguments": model.arguments,
-            "autoencoder_sha256": autoencoder_sha256,
-        },
-        _card(request, state, len(kept) - cut, each, model),
-    )
-    (request.out / CHECKPOINT).unlink(missing_ok=True)
-    return GeneratorReport(
-        request.out,
-        state.step,
-        state.seconds / 60,
-        len(kept),
-        sha256,
-        {key: float(np.mean(values)) for key, values in each.items()},
-        each,
-        cut,
-        tuple(state.losses),
-    )
+    config = {
+        "class": "models.echo.denoiser:Denoiser",
+        "arguments": model.arguments,
+        "autoencoder_sha256": autoencoder_sha256,
+    }
+    text = _card(request, state, len(kept) - cut, each, model)
+    return finish(request.out, model, config, text, state, learnt_from=len(kept) - cut, each=each, held_out=cut)
 
 
 def draw_batch(

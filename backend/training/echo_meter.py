@@ -9,17 +9,16 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
 from backend.errors import UserError
-from backend.training.checkpoint import write_weights
 from backend.training.echo_meter_card import meter_card, meter_sheet, regressor_card, regressor_sheet
 from backend.training.echo_meter_validate import validate_meter, validate_regressor
-from backend.training.recipe import CHECKPOINT, SAMPLES, Progress, Watch, fit_resumably
+from backend.training.recipe import SAMPLES, Progress, TrainReport, Watch, finish, fit_resumably
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -55,22 +54,7 @@ class MeterRequest:
     command: str = ""
 
 
-@dataclass(frozen=True)
-class MeterReport:
-    """What came of it. ``validation``: name of a measure → value; ``truth`` and ``found``: EF in % of each patient."""
-
-    folder: Path
-    steps: int
-    minutes: float
-    patients: int
-    sha256: str
-    validation: dict[str, float]
-    truth: list[float] = field(default_factory=list)
-    found: list[float] = field(default_factory=list)
-    losses: tuple[float, ...] = ()
-
-
-def train_meter(request: MeterRequest, *, progress: Progress | None = None, watch: Watch | None = None) -> MeterReport:
+def train_meter(request: MeterRequest, *, progress: Progress | None = None, watch: Watch | None = None) -> TrainReport:
     """Train the segmentation net and write ``model.safetensors``, ``config.json``, ``CARD.md`` and a sample sheet.
 
     ``progress(fraction, note)`` may raise to stop; the checkpoint stays and a later call goes on from it.
@@ -113,7 +97,7 @@ def train_meter(request: MeterRequest, *, progress: Progress | None = None, watc
 
 def train_regressor(
     request: MeterRequest, *, progress: Progress | None = None, watch: Watch | None = None
-) -> MeterReport:
+) -> TrainReport:
     """Train the network that tells the ejection fraction from a clip as a whole. See :func:`train_meter`."""
     import torch
 
@@ -253,7 +237,7 @@ def _train(
     pool: Pool[Any],
     progress: Progress | None,
     watch: Watch | None,
-) -> MeterReport:
+) -> TrainReport:
     model.to(request.device)
     state = fit_resumably(
         model,
@@ -279,22 +263,15 @@ def _train(
         lambda done: watch("measure", done, state) if watch else None,
     )
     patients = pool.size(state.step)
-    sha256 = write_weights(
+    kind.sheet(request.out / SAMPLES, model, result, VALIDATION_PATIENTS)
+    return finish(
         request.out,
         model,
         {"class": kind.class_, "arguments": model.arguments},
         kind.card(request, state, patients, result, model),
-    )
-    kind.sheet(request.out / SAMPLES, model, result, VALIDATION_PATIENTS)
-    (request.out / CHECKPOINT).unlink(missing_ok=True)
-    return MeterReport(
-        request.out,
-        state.step,
-        state.seconds / 60,
-        patients,
-        sha256,
-        result.measures,
-        result.truth,
-        result.found,
-        tuple(state.losses),
+        state,
+        learnt_from=patients,
+        each={"ef.truth": result.truth, "ef.found": result.found},
+        held_out=len(result.truth),
+        validation=result.measures,
     )

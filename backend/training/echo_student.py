@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from backend.errors import UserError
-from backend.training.checkpoint import write_weights
 from backend.training.echo_generator import HELD_OUT, GeneratorRequest, draw_batch, load_latents
 from backend.training.echo_latents import held_out_count
-from backend.training.recipe import CHECKPOINT, Progress, Watch, fit_resumably
+from backend.training.recipe import Progress, TrainReport, Watch, finish, fit_resumably
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -57,29 +56,9 @@ class StudentRequest:
     command: str = ""
 
 
-@dataclass(frozen=True)
-class StudentReport:
-    """What came of it, each with the undistilled teacher beside it; ``each`` holds the values behind ``validation``.
-
-    ``sigma=<σ>.student`` and ``.teacher``: weighted squared error of one step from σ, against where the teacher lands
-    in its sub-steps. ``run.student``, ``.ddim`` and ``.dpm``: root mean square difference of latents, whose variance is
-    1, after all steps to those of the teacher in :data:`WHOLE_STEPS`; the last two are the teacher in as many steps.
-    """
-
-    folder: Path
-    steps: int
-    minutes: float
-    clips: int
-    sha256: str
-    validation: dict[str, float]
-    each: dict[str, list[float]] = field(default_factory=dict)
-    held_out: int = 0
-    losses: tuple[float, ...] = ()
-
-
 def train_student(
     request: StudentRequest, *, progress: Progress | None = None, watch: Watch | None = None
-) -> StudentReport:
+) -> TrainReport:
     """Distil a video model and write ``model.safetensors``, ``config.json`` and ``CARD.md``.
 
     The weights of the teacher and of its autoencoder must be there. ``progress`` and ``watch`` as of
@@ -145,31 +124,16 @@ def train_student(
     )
     teacher.to("cpu")
     each = held_out_errors(student, teacher, kept, asked, request, cut)
-    sha256 = write_weights(
-        request.out,
-        student,
-        {
-            "class": "models.echo.denoiser:Denoiser",
-            "arguments": student.arguments,
-            "steps": request.steps,
-            "guidance": request.guidance,
-            "teacher_sha256": weight.sha256,
-            "autoencoder_sha256": autoencoder_sha256,
-        },
-        _card(request, state, len(kept) - cut, each, weight),
-    )
-    (request.out / CHECKPOINT).unlink(missing_ok=True)
-    return StudentReport(
-        request.out,
-        state.step,
-        state.seconds / 60,
-        len(kept),
-        sha256,
-        {key: float(np.mean(values)) for key, values in each.items()},
-        each,
-        cut,
-        tuple(state.losses),
-    )
+    config = {
+        "class": "models.echo.denoiser:Denoiser",
+        "arguments": student.arguments,
+        "steps": request.steps,
+        "guidance": request.guidance,
+        "teacher_sha256": weight.sha256,
+        "autoencoder_sha256": autoencoder_sha256,
+    }
+    text = _card(request, state, len(kept) - cut, each, weight)
+    return finish(request.out, student, config, text, state, learnt_from=len(kept) - cut, each=each, held_out=cut)
 
 
 def draw_jumps(
@@ -237,7 +201,7 @@ def guided_by(model: Denoiser, guidance: float, ef: Tensor, phase: Tensor, fps: 
 def held_out_errors(
     student: Denoiser, teacher: Denoiser, kept: Latents, asked: GeneratorRequest, request: StudentRequest, cut: int
 ) -> dict[str, list[float]]:
-    """The values behind :attr:`StudentReport.validation`, one for each window of the last ``cut`` clips."""
+    """The values behind :func:`train_student`, one for each window of the last ``cut`` clips."""
     import torch
 
     from models.diffusion.distill import student_levels

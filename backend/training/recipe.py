@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from backend.training.checkpoint import load_checkpoint, save_checkpoint
+from backend.training.checkpoint import load_checkpoint, save_checkpoint, write_weights
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -20,6 +21,55 @@ CHECKPOINT, SAMPLES = "checkpoint.pt", "samples.png"
 
 Progress = Callable[[float, str], None]
 Watch = Callable[[str, float, "FitState"], None]
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What came of a training.
+
+    ``learnt_from``: masks, clips or patients that it learnt from; ``validation``: ``<method>.<measure>`` → mean over
+    what was measured, whose values ``each`` holds by the same keys; ``held_out``: how much of that was kept out of
+    training, 0 where there was too little and the training's own material was measured; ``losses``: one value a step.
+    """
+
+    folder: Path
+    steps: int
+    minutes: float
+    learnt_from: int
+    sha256: str
+    validation: dict[str, float]
+    each: dict[str, list[float]] = field(default_factory=dict)
+    held_out: int = 0
+    losses: tuple[float, ...] = ()
+
+
+def finish(
+    folder: Path,
+    model: nn.Module,
+    config: Mapping[str, Any],
+    card: str,
+    state: FitState,
+    *,
+    learnt_from: int,
+    each: dict[str, list[float]],
+    held_out: int,
+    validation: dict[str, float] | None = None,
+) -> TrainReport:
+    """Write the weights and their card, remove the checkpoint, and report. ``validation``: without it, means."""
+    sha256 = write_weights(folder, model, config, card)
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+    means = {key: float(np.mean(values)) for key, values in each.items()}
+    return TrainReport(
+        folder,
+        state.step,
+        state.seconds / 60,
+        learnt_from,
+        sha256,
+        means if validation is None else validation,
+        each,
+        held_out,
+        tuple(state.losses),
+    )
 
 
 def fit_resumably(

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from backend.errors import UserError
-from backend.training.checkpoint import write_weights
-from backend.training.recipe import CHECKPOINT, SAMPLES, Progress, Watch, fit_resumably
+from backend.training.recipe import SAMPLES, Progress, TrainReport, Watch, finish, fit_resumably
 from backend.training.topology_card import card, sample_sheet
 from backend.training.topology_errors import perturbation_config
 from backend.training.topology_masks import NOTHING, read_masks
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 __all__ = [
     "TIDY",
     "WIDTHS",
-    "TrainReport",
     "TrainRequest",
     "interval",
     "measures",
@@ -70,25 +68,6 @@ class TrainRequest:
     size: int = 512
     command: str = ""
     source: str = ""
-
-
-@dataclass(frozen=True)
-class TrainReport:
-    """What came of it. ``validation`` maps ``<method>.<measure>`` to a mean over the validation set.
-
-    ``each`` has the measures of every mask of that set; ``held_out`` is how many of them were kept out of training, 0
-    when there were too few and the masks of the training itself were measured; ``losses`` has one value a step.
-    """
-
-    folder: Path
-    steps: int
-    minutes: float
-    masks: int
-    sha256: str
-    validation: dict[str, float]
-    each: dict[str, list[float]] = field(default_factory=dict)
-    held_out: int = 0
-    losses: tuple[float, ...] = ()
 
 
 def train(
@@ -137,26 +116,17 @@ def train(
         watch=watch,
     )
     each = validate_each(model, held_out, lambda done: watch("measure", done, state) if watch else None)
-    validation = {key: float(np.mean(values)) for key, values in each.items()}
     kept_out = 0 if any(clean is mask for clean, _ in held_out for mask in masks) else len(held_out)
-    sha256 = write_weights(
+    sample_sheet(request.out / SAMPLES, model, held_out)
+    return finish(
         request.out,
         model,
         {"class": "models.topology.refiner:Refiner", "arguments": model.arguments},
         card(request, state, len(masks), kept_out, each, model, own=own),
-    )
-    sample_sheet(request.out / SAMPLES, model, held_out)
-    (request.out / CHECKPOINT).unlink(missing_ok=True)
-    return TrainReport(
-        request.out,
-        state.step,
-        state.seconds / 60,
-        len(masks),
-        sha256,
-        validation,
-        each,
-        kept_out,
-        tuple(state.losses),
+        state,
+        learnt_from=len(masks),
+        each=each,
+        held_out=kept_out,
     )
 
 

@@ -31,8 +31,8 @@ from backend.services.training_plot import loss_picture, thinned
 from backend.settings import get_settings
 
 if TYPE_CHECKING:
-    from backend.training.echo import TrainReport
     from backend.training.echo_latents import Latents
+    from backend.training.recipe import TrainReport
     from models.echo.autoencoder import Autoencoder
     from models.echo.denoiser import Denoiser
     from models.fitting import FitState

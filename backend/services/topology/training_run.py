@@ -29,7 +29,7 @@ from backend.services.training_plot import loss_picture, thinned
 from backend.settings import get_settings
 
 if TYPE_CHECKING:
-    from backend.training.topology import TrainReport
+    from backend.training.recipe import TrainReport
     from models.fitting import FitState
 
 PICTURE_EVERY_S = 1.0
@@ -146,7 +146,7 @@ def _keep(
         weights=f"topology/{name}",
         sha256=report.sha256,
         dimensions=given.dimensions,
-        masks=report.masks,
+        masks=report.learnt_from,
         measured=len(report.each["refiner.dice"]),
         held_out=report.held_out,
         steps=report.steps,

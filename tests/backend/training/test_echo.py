@@ -12,10 +12,11 @@ import torch
 from backend.errors import UserError
 from backend.settings import Settings
 from backend.training import echo_autoencoder, echo_generator
-from backend.training.echo import PARTS, TrainReport, TrainRequest, train
+from backend.training.echo import PARTS, TrainRequest, train
 from backend.training.echo_autoencoder import AutoencoderRequest, changed, pack_frames, psnr, train_autoencoder
 from backend.training.echo_generator import GeneratorRequest, draw_batch, weighted_error
 from backend.training.echo_latents import LENGTH, Latents, beat_phase, draw_latents, read_latents
+from backend.training.recipe import TrainReport
 from backend.weights import Weights, card_gaps
 from models.echo.autoencoder import Autoencoder
 from models.echo.denoiser import Denoiser

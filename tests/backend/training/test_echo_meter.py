@@ -18,9 +18,9 @@ from backend.training import echo_meter
 from backend.training.echo_meter import (
     TRAIN_PATIENTS,
     VALIDATION_PATIENTS,
-    MeterReport,
     MeterRequest,
     Pool,
+    TrainReport,
     draw_clip,
     draw_frames,
     train_meter,
@@ -31,7 +31,7 @@ from backend.weights import Weights, card_gaps
 from models.echo.meter import Meter
 from models.echo.regressor import Regressor
 
-Train = Callable[..., MeterReport]
+Train = Callable[..., TrainReport]
 KINDS = {"meter": (train_meter, Meter), "regressor": (train_regressor, Regressor)}
 
 
@@ -64,7 +64,7 @@ def test_training_writes_weights_their_hash_and_a_card(kind: str, tmp_path: Path
     assert report.steps == len(notes) >= 1
     assert notes[0][1].startswith("step 1, loss ")
     assert phases == ["fit"] * report.steps + ["measure"] * 2
-    assert len(report.truth) == len(report.found) == 2
+    assert {len(values) for values in report.each.values()} == {2}
     assert {"ef.r2", "ef.mae", "ef.bias", "ef.slope", "ef.missing", "spoilt.r2"} <= report.validation.keys()
     assert ("dice.left_ventricle" in report.validation) == (kind == "meter")
 
@@ -73,7 +73,12 @@ def test_training_writes_weights_their_hash_and_a_card(kind: str, tmp_path: Path
     assert config["sha256"] == report.sha256 == digest
     card = (out / "CARD.md").read_text()
     assert card_gaps(card) == []
-    for words in ("python -m backend train echo", "Not for diagnosis", f"{report.patients} echo phantoms", "phantom"):
+    for words in (
+        "python -m backend train echo",
+        "Not for diagnosis",
+        f"{report.learnt_from} echo phantoms",
+        "phantom",
+    ):
         assert words in card
     assert str(tmp_path) not in card
     with Image.open(out / "samples.png") as sheet:

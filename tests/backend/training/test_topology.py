@@ -149,7 +149,7 @@ def test_training_writes_weights_their_hash_and_a_card(tmp_path: Path, folder: P
 
     assert report.folder == out
     assert report.steps == len(notes) >= 1
-    assert report.masks == 6, "one of seven is held out"
+    assert report.learnt_from == 6, "one of seven is held out"
     assert report.minutes >= 0.02
     assert [fraction for fraction, _ in notes] == sorted(fraction for fraction, _ in notes)
     assert notes[0][1].startswith("step 1, loss ")
@@ -185,7 +185,7 @@ def test_few_masks_are_not_called_held_out(tmp_path: Path, folder: Path) -> None
     for name in ("d.npz", "e.TIF", "f.png", "g.bmp"):
         (folder / name).unlink()
     report = train(request(tmp_path, folder))
-    assert report.masks == 3
+    assert report.learnt_from == 3
     card = (tmp_path / "out" / "CARD.md").read_text()
     assert "Held-out masks" not in card
     assert "too few" in card
@@ -193,7 +193,7 @@ def test_few_masks_are_not_called_held_out(tmp_path: Path, folder: Path) -> None
 
 def test_empty_masks_among_others_are_left_out(tmp_path: Path, folder: Path) -> None:
     np.save(folder / "z.npy", np.zeros((64, 64), bool))  # would be the one that is held out
-    assert train(request(tmp_path, folder)).masks == 6
+    assert train(request(tmp_path, folder)).learnt_from == 6
 
 
 def stop_at(step: int):
@@ -270,7 +270,7 @@ def test_measures_of_a_mask_against_itself_and_against_nothing() -> None:
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_training_on_phantoms(tmp_path: Path, dimensions: int) -> None:
     report = train(request(tmp_path, None, dimensions=dimensions, phantoms=4, size=64))
-    assert report.masks == 4
+    assert report.learnt_from == 4
     card = (tmp_path / "out" / "CARD.md").read_text()
     assert "4 curvilinear phantoms" in card
     assert "Held-out phantoms" in card
