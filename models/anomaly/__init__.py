@@ -1,0 +1,1 @@
+"""Anomalies in brain MRI by ensembled cold-diffusion restorations."""
