@@ -1,8 +1,8 @@
 """How severe a corruption is, a in 0…1, and the step t that tells the network of it: one monotone map, both ways.
 
 The scale is that of the released code: T = 100 steps, β linear from 1e-3 to 0.2, s = √Π(1 − β), of which the step whose
-s is nearest to a is taken. There its training and its sampler read the scale from opposite ends. Here t grows with a, in
-training and everywhere else. Source of the schedule: arXiv 2407.06635 and its code.
+s is nearest to a is taken. There its training and its sampler read the scale from opposite ends. Here t grows with a,
+in training and everywhere else. Source of the schedule: arXiv 2407.06635 and its code.
 """
 
 from __future__ import annotations

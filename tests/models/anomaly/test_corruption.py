@@ -55,7 +55,7 @@ def test_all_shapes_come_at_equal_odds_and_of_their_sizes(slice_: tuple[np.ndarr
 
 
 def test_texture_stays_in_the_range_of_its_host_and_grows_with_strength(slice_: tuple[np.ndarray, ...]) -> None:
-    image, foreground, foreign = slice_
+    image, _, foreign = slice_
     mask = np.zeros_like(image)
     mask[50:80, 40:70] = 1
     inside = mask > 0
