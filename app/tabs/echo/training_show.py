@@ -25,9 +25,9 @@ def facts_html(facts: FolderFacts) -> str:
     layout = "the layout of EchoNet-Dynamic" if facts.layout == "echonet" else "a table of its own"
     notes = "".join(f" {escape(note)}" for note in facts.notes)
     return (
-        f'<p class="ss-ok"><b>{facts.clips:,} clip{"" if facts.clips == 1 else "s"}</b>, {layout}, ejection fractions '
-        f"{facts.ef_low:.0f} to {facts.ef_high:.0f} %.{notes} The clips themselves are read when the training "
-        "starts.</p>"
+        f'<p class="ss-ok"><b>{facts.clips:,} clip{"" if facts.clips == 1 else "s"}</b><span>In {layout}, ejection '
+        f"fractions {facts.ef_low:.0f} to {facts.ef_high:.0f} %.{notes} The clips themselves are read when the "
+        "training starts.</span></p>"
     )
 
 
