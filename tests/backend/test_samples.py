@@ -17,7 +17,7 @@ from backend.identity import LOCAL
 from backend.media.limits import Limits
 from backend.media.video import read_clip
 from backend.runtime import Runtime
-from backend.samples import ROOT, inside_package, accept_sample, packs, sample, sample_file, samples, thumbnail
+from backend.samples import ROOT, accept_sample, inside_package, packs, sample, sample_file, samples, thumbnail
 from backend.settings import Settings
 from backend.thumbnails import THUMBNAIL_SIZE
 from models.phantoms import curvilinear, echo
