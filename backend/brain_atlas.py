@@ -29,7 +29,7 @@ NOTICE = (
     "“as is” without express or implied warranty. The authors are not responsible for any data loss, equipment damage, "
     "property loss, or injury to subjects or patients resulting from the use or misuse of this software package."
 )
-"""Notice that MNI publishes its ICBM and Colin templates under (nist.mni.mcgill.ca, and COPYING in its archives)."""
+"""Notice of the MNI templates as third parties quote it (they name nist.mni.mcgill.ca), not read on its own page."""
 
 _FILE = "mni_icbm152_{}_tal_nlin_sym_09a_converted.nii.gz"
 
@@ -37,9 +37,8 @@ _FILE = "mni_icbm152_{}_tal_nlin_sym_09a_converted.nii.gz"
 def brain_atlas() -> Atlas:
     """The atlas on its grid of 197×233×189 voxels of 1 mm, read once.
 
-    Fluid is what neither map explains inside the mask; the mask is where the stripped T1 is above 0,
-    with its frayed edge made smooth. Raises
-    ``UserError`` when the pack is not installed or its files cannot be read.
+    Fluid is what neither map explains inside the mask; the mask is where the stripped T1 is above 0, with its frayed
+    edge made smooth. Raises ``UserError`` when the pack is not installed or its files cannot be read.
     """
     found = [inside_package(PACK, "datasets", "data", _FILE.format(name)) for name in ("t1", "gm", "wm")]
     paths = [path for path in found if path is not None]
