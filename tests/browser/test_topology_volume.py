@@ -245,7 +245,7 @@ def test_a_true_mask_goes_when_another_segmentation_is_chosen(tab: Page, tmp_pat
     expect(tab.get_by_text("Ready:")).to_have_count(0)
 
 
-def test_a_link_to_a_job_opens_the_part_that_shows_it(page: Page, server: Server, repaired: str) -> None:
+    page.wait_for_timeout(1000)
     page.goto(f"{server.url}/?tab=topology&part=training")
     expect(page.get_by_role("tab", name="Your own refiner")).to_have_attribute("aria-selected", "true")
     page.wait_for_load_state("networkidle")
