@@ -245,10 +245,9 @@ def test_a_true_mask_goes_when_another_segmentation_is_chosen(tab: Page, tmp_pat
     expect(tab.get_by_text("Ready:")).to_have_count(0)
 
 
-    page.wait_for_timeout(1000)
+def test_a_link_to_a_job_opens_the_part_that_shows_it(page: Page, server: Server, repaired: str) -> None:
     page.goto(f"{server.url}/?tab=topology&part=training")
     expect(page.get_by_role("tab", name="Your own refiner")).to_have_attribute("aria-selected", "true")
-    page.wait_for_load_state("networkidle")
     page.goto(f"{server.url}/?tab=topology&part=training&job={repaired}")
     expect(page.get_by_role("tab", name="Repair one")).to_have_attribute("aria-selected", "true")
     expect(page.locator("ss-topology-volume .tr-table table")).to_be_visible(timeout=LONG_MS)
