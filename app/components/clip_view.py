@@ -9,7 +9,16 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from backend.media.limits import Limits
+
+if TYPE_CHECKING:
+    from backend.media.stored_clip import StoredClip
+    from backend.runtime import Runtime
 
 KEYS = {
     "Space": "Play or pause a clip",
@@ -46,3 +55,17 @@ class ClipPane:
 def clip_view_html(panes: Sequence[ClipPane]) -> str:
     """The element, for a component of :func:`app.components.html.html`."""
     return f'<ss-clip panes="{escape(json.dumps([asdict(pane) for pane in panes]))}"></ss-clip>'
+
+
+def opened(runtime: Runtime, artifact_id: str) -> StoredClip:
+    """A stored clip as it is played. Raises ``UserError`` where there is none, or what is stored is no clip."""
+    view = runtime.artifacts.view(artifact_id)
+    return _read(runtime.artifacts.path(view.id), view.media_type, Limits.from_settings(runtime.settings))
+
+
+@lru_cache(maxsize=4)
+def _read(path: Path, media_type: str, limits: Limits) -> StoredClip:
+    """A stored file never changes under its path, which makes it a good key."""
+    from backend.media.stored_clip import open_clip
+
+    return open_clip(path, media_type, limits)

@@ -31,7 +31,7 @@ class ProvenanceCard:
         self.html = html(self.render(ids) if ids else "")
 
     def on_rerun(self, fill: Callable[[dict[str, Any]], Any], outputs: Sequence[gr.components.Component]) -> gr.Textbox:
-        """Add 'Run again with this seed': ``fill(request)`` gets the request as plain values and sets ``outputs``."""
+        """Add 'Run again': ``fill(request)`` gets the request as plain values and sets ``outputs``."""
         self._rerun_id = f"{self._elem_id}-rerun"
         box = hidden(self._rerun_id)
 
@@ -56,7 +56,7 @@ class ProvenanceCard:
 
 
 def card_html(view: ArtifactView, rerun_into: str = "") -> str:
-    """One artifact's card. ``rerun_into`` is the element that 'Run again with this seed' writes the id into."""
+    """One artifact's card. ``rerun_into`` is the element that 'Run again' writes the id into."""
     made = view.provenance
     rows: list[tuple[str, str]] = [
         ("Made by", f"{escape(made.system)} · {escape(made.action)}"),
@@ -81,7 +81,7 @@ def card_html(view: ArtifactView, rerun_into: str = "") -> str:
         again = (
             f'<button type="button" class="ss-button" data-again data-fill="{rerun_into}" '
             f'data-value="{escape(view.id)}">'
-            "Run again with this seed</button>"
+            f"Run again with {'these settings' if made.seed is None else 'this seed'}</button>"
         )
     badge = _badge(view)
     return (

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
+from app.components.clip_view import opened
 from app.routes.artifacts import check_id
 from app.routes.common import NotFound, found, runtime_of
-from backend.media.limits import Limits
 
 if TYPE_CHECKING:
     from backend.media.stored_clip import StoredClip
-    from backend.runtime import Runtime
 
 router = APIRouter()
 BYTES = "application/octet-stream"
@@ -57,17 +54,4 @@ async def labels(request: Request, artifact_id: str) -> Response:
 
 async def _opened(request: Request, artifact_id: str) -> StoredClip:
     """The clip of an id; everything that is not to be had is 404 with its sentences."""
-    return await found(_open, runtime_of(request), check_id(artifact_id))
-
-
-def _open(runtime: Runtime, artifact_id: str) -> StoredClip:
-    view = runtime.artifacts.view(artifact_id)
-    return _read(runtime.artifacts.path(view.id), view.media_type, Limits.from_settings(runtime.settings))
-
-
-@lru_cache(maxsize=4)
-def _read(path: Path, media_type: str, limits: Limits) -> StoredClip:
-    """A stored file never changes under its path, which makes it a good key."""
-    from backend.media.stored_clip import open_clip
-
-    return open_clip(path, media_type, limits)
+    return await found(opened, runtime_of(request), check_id(artifact_id))

@@ -1,7 +1,7 @@
 // <ss-echo shown>: an echo clip in the player with what was measured in it: numbers beside it, volume curve under it.
 // The curve's line follows the player, and a click in the curve shows that moment.
 //
-//   shown = { panes, facts: [[name, value, meaning], …], notes: [text, …], figure: see plot.js, fps }
+//   shown = { panes, facts: [[name, value, meaning], …], notes: [text, …], figure: see plot.js, fps, labelled }
 import "./clip.js";
 import "./plot.js";
 import { Part, element } from "/static/theme/common.js";
@@ -15,7 +15,7 @@ STYLE.replaceSync(`
 .ec-facts dd { font-variant-numeric: tabular-nums; text-align: right; font-weight: 600; }
 .ec-facts dt[title] { text-decoration: underline dotted; text-underline-offset: 3px; cursor: help; }
 .ec-main { font-size: 30px; font-weight: 680; letter-spacing: -.02em; line-height: 1.1; }
-.ec-main small { display: block; font-size: 13px; font-weight: 400; letter-spacing: 0; margin-top: 3px; }
+.ec-main small { display: block; font-size: 13px; font-weight: 400; letter-spacing: 0; line-height: 1.35; margin-top: 3px; }
 .notes { line-height: 1.45; }
 .notes b { color: var(--body-text-color); }
 .ec-plot { margin-top: 8px; }
@@ -51,9 +51,10 @@ class Echo extends Part {
     if (this.isConnected && now && now !== before) this.draw(JSON.parse(now));
   }
 
-  draw({ panes, main, facts = [], notes = [], figure, fps }) {
+  draw({ panes, main, facts = [], notes = [], figure, fps, labelled = true }) {
     this.fps = fps;
     this.player = element("ss-clip", {});
+    this.player.labelled = labelled;
     const side = main || facts.length || notes.length ? element("div", { class: "card ec-facts" },
       main ? element("div", { class: "ec-main" }, main.value, element("small", {}, main.words)) : null,
       facts.length ? element("dl", {}, ...facts.flatMap(([name, value, meaning]) => [

@@ -43,8 +43,8 @@ def train(
 ) -> None:
     """Train a system's network and write weights, config and card.
 
-    Weights in the default folder are found by name, for example topology/trained. Press Ctrl-C to stop; the same
-    command goes on from there.
+    Weights in the default folder are found by name, for example topology/trained or echo/trained-video. Press Ctrl-C to
+    stop; the same command goes on from there.
 
     Example: python -m backend train topology --masks masks --minutes 20
 
@@ -60,14 +60,8 @@ def train(
     if find_spec(name) is None:
         raise UserError(f"There is nothing to train for {system!r} yet.", what_to_do=f"Choose one of: {_trainable()}.")
     recipe = import_module(name)
-    folder = to or get_settings().home / "weights" / system / "trained"
-    if (folder / MODEL).exists() and not overwrite:
-        raise UserError(
-            "There are finished weights in that folder.",
-            what_to_do="Choose another folder with --out, or replace them with --overwrite.",
-        )
     given: dict[str, Any] = {
-        "out": folder,
+        "out": to or Path(),
         "minutes": minutes,
         "device": resolve_device(device),
         "seed": seed,
@@ -82,6 +76,15 @@ def train(
             raise UserError(f"The training of {system!r} cannot go on from other weights.", what_to_do="Omit --start.")
         given["start"] = start
     request = fill(recipe.TrainRequest, values or [], given)
+    if to is None:
+        # A system with several parts names a folder for each.
+        short = recipe.default_name(request) if hasattr(recipe, "default_name") else "trained"
+        request = dataclasses.replace(request, out=get_settings().home / "weights" / system / short)
+    if (request.out / MODEL).exists() and not overwrite:
+        raise UserError(
+            "There are finished weights in that folder.",
+            what_to_do="Choose another folder with --out, or replace them with --overwrite.",
+        )
     try:
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
         with Progress(*columns, TimeRemainingColumn(), console=err()) as bar:

@@ -25,6 +25,7 @@ from backend.media.write_zip import write_zip as pack
 from backend.provenance import Provenance
 
 FILE_COLUMNS = ("FileName", "EF", "ESV", "EDV", "FrameHeight", "FrameWidth", "FPS", "NumberOfFrames", "Split")
+MEASURED_COLUMN = "MeasuredEF"
 TRACING_COLUMNS = ("FileName", "X1", "Y1", "X2", "Y2", "Frame")
 CHORDS = 20
 QUALITY = 2  # of MJPEG, 2 (best) to 31
@@ -37,6 +38,7 @@ class EchoRecord:
 
     ``name`` has letters, digits, - and _; ``frames`` is uint8 [T, H, W]; ``fps`` frames a second; ``ef`` in %, volumes
     in ml (``None``: an empty cell); ``tracings`` maps frames to lines float [N, 4] as :func:`trace` makes them.
+    ``measured_ef`` in % stands beside ``ef`` where that is what was asked for.
     """
 
     name: str
@@ -47,6 +49,7 @@ class EchoRecord:
     edv: float | None = None
     split: Literal["TRAIN", "VAL", "TEST"] = "TRAIN"
     tracings: Mapping[int, np.ndarray] = field(default_factory=dict)
+    measured_ef: float | None = None
 
 
 def trace(mask: np.ndarray, chords: int = CHORDS) -> np.ndarray:
@@ -88,13 +91,16 @@ def write_zip(
 ) -> int:
     """Write clips one after another (memory stays at one) and return how many.
 
-    The tables hold exactly the columns of EchoNet-Dynamic, since its loaders compare them; the mark is
-    ``provenance.json`` and the comment of each AVI. Raises ``ValueError`` for no clip, a name that is unusable or taken
-    and arrays of another kind; ``UserError`` when the encoder fails or is cancelled.
+    The tables hold the columns of EchoNet-Dynamic. ``FileList.csv``, which is read by the names of its columns, gets
+    one more where a measured EF is told. Of a clip's tracings the smallest ventricle comes first, since the released
+    loader takes the last one for end-diastole. The mark is ``provenance.json`` and the comment of each AVI. Raises
+    ``ValueError`` for no clip, a name that is unusable or taken and arrays of another kind; ``UserError`` when the
+    encoder fails or is cancelled.
     """
     with tempfile.TemporaryDirectory(prefix="synthscope-") as scratch:
         folder = Path(scratch)
         rows, lines, files = [], [], []
+        measured: list[float | None] = []
         taken: set[str] = set()
         for record in records:
             if not NAME.fullmatch(record.name) or record.name.lower() in taken:
@@ -106,13 +112,18 @@ def write_zip(
             count, height, width = record.frames.shape
             volumes = [_cell(value) for value in (record.ef, record.esv, record.edv)]
             rows.append([record.name, *volumes, height, width, _cell(record.fps), count, record.split])
-            for frame, traced in sorted(record.tracings.items()):
+            measured.append(record.measured_ef)
+            for frame, traced in sorted(record.tracings.items(), key=lambda item: _area(item[1])):
                 if not 0 <= frame < count:
                     raise ValueError(f"there is no frame {frame} to trace")
                 lines += [[clip.name, *(f"{value:.4f}" for value in line), frame] for line in np.asarray(traced)]
         if not files:
             raise ValueError("a ZIP without clips")
-        tables = [("FileList.csv", FILE_COLUMNS, rows), ("VolumeTracings.csv", TRACING_COLUMNS, lines)]
+        titles: tuple[str, ...] = FILE_COLUMNS
+        if any(value is not None for value in measured):
+            titles = (*FILE_COLUMNS, MEASURED_COLUMN)
+            rows = [[*row, _cell(value)] for row, value in zip(rows, measured, strict=True)]
+        tables = [("FileList.csv", titles, rows), ("VolumeTracings.csv", TRACING_COLUMNS, lines)]
         for name, columns, cells in tables:
             with (folder / name).open("w", encoding="utf-8", newline="") as file:
                 csv.writer(file, lineterminator="\n").writerows([columns, *cells])
@@ -162,6 +173,13 @@ def write_avi(
             raise why[0]
         if code:
             raise UserError("The clip could not be written.", "The encoder stopped.", "Check the free disk space.")
+
+
+def _area(lines: np.ndarray) -> float:
+    """A traced ventricle's area, but for a factor: its long axis times the mean chord."""
+    across = np.asarray(lines, np.float64)
+    lengths = np.hypot(across[:, 2] - across[:, 0], across[:, 3] - across[:, 1])
+    return float(lengths[0] * lengths[1:].mean()) if len(lengths) > 1 else 0.0
 
 
 def _cell(value: float | None) -> str:

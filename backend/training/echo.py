@@ -43,6 +43,23 @@ class TrainRequest:
     command: str = ""
 
 
+def default_name(request: TrainRequest) -> str:
+    """Name of the folder among one's own weights where nobody chooses one.
+
+    That of the part where such weights are absent, so that the command that is advised for them brings them; else
+    another, so that what is there is not put in the shade.
+    """
+    from backend.settings import get_settings
+    from backend.weights import Weights
+
+    name = "meter2d" if request.part == "meter" else request.part
+    try:
+        Weights(get_settings()).find(f"echo/{name}")
+    except UserError:
+        return name
+    return f"trained-{request.part}"
+
+
 def train(request: TrainRequest, *, progress: Progress | None = None, watch: Watch | None = None) -> TrainReport:
     """Train one part. Raises ``UserError`` when the request cannot be met."""
     if request.part not in PARTS:

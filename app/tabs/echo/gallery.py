@@ -56,6 +56,12 @@ def items_of_job(runtime: Runtime, job: JobView) -> list[Item]:
     return sorted((item for item in items if item.video), key=lambda item: item.seed)
 
 
+def dicoms_of_job(runtime: Runtime, job: str) -> tuple[str, ...]:
+    """Ids of the DICOM files of those clips, in the same order."""
+    views = runtime.artifacts.list(job_id=job, limit=100_000)
+    return tuple(view.id for view in sorted(views, key=lambda view: view.provenance.seed or 0) if view.kind == "dicom")
+
+
 def gallery_html(items: Sequence[Item], asked: int, into: str, *, finished: bool) -> str:
     """The films; a click writes the clip's id into the element ``into``."""
     if finished:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 from pydantic import TypeAdapter
 
-from app.components.clip_view import ClipPane
+from app.components.clip_view import ClipPane, clip_view_html, opened
 from app.components.html import html
 from app.tabs.echo.absent import say_absent
 from app.tabs.echo.made import compared_html, made_html
 from app.tabs.echo.measure import ACCEPT, open_sample
+from app.tabs.echo.sampler_box import sampler_box
 from app.tabs.echo.weights_row import FIELDS, weights_row
+from backend.errors import UserError
 from backend.jobs.contract import JobView
 from backend.samples import samples
 from backend.services.echo.making import (
@@ -32,7 +34,7 @@ from backend.services.echo.making import (
     GenerateResult,
     Wish,
 )
-from backend.services.echo.needs import STUDENT, TO_GENERATE, missing
+from backend.services.echo.needs import TO_GENERATE
 
 if TYPE_CHECKING:
     from app.components.shell import Shell
@@ -44,7 +46,7 @@ clip form. A meter that took no part in the training then outlines it and says w
 patient is made up by the seed, or comes from a clip of yours: its end-diastolic frame begins to beat. The generator has
 seen phantoms only, hearts drawn by a program.</p></section>"""
 DEFAULT = Wish()
-SAMPLERS = [("DPM-Solver++ (2M)", "dpm"), ("DDIM", "ddim"), ("Heun, twice the work", "heun")]
+MADE_UP = '<p class="ss-card">The patient is made up by the seed.</p>'
 
 
 def build(runtime: Runtime, shell: Shell) -> None:
@@ -66,7 +68,7 @@ def build(runtime: Runtime, shell: Shell) -> None:
             guidance = gr.Slider(
                 *GUIDANCE_RANGE, DEFAULT.guidance, step=0.25, label="Guidance", info="How strongly EF is enforced"
             )
-            sampler = gr.Dropdown(_samplers(runtime), value=DEFAULT.sampler, label="Sampler", elem_id="echo-sampler")
+            sampler = sampler_box(runtime, shell, DEFAULT.sampler, steps, guidance, elem_id="echo-sampler")
             schedule = gr.Textbox(
                 "", label="Schedule of JVID", info=f"V video, I image model, by step; empty: {JVID_SCHEDULE}"
             )
@@ -84,30 +86,26 @@ def build(runtime: Runtime, shell: Shell) -> None:
     reference = shell.hidden("reference")
     with gr.Row():
         with gr.Column(scale=3, min_width=280):
-            chosen = html(_patient(""))
+            chosen = html(MADE_UP)
         with gr.Column(scale=1, min_width=150):
             run = gr.Button("Generate", variant="primary", elem_id="echo-generate-run")
         with gr.Column(scale=1, min_width=150):
-            models = gr.Button("Compare the three models", elem_id="echo-compare-run")
+            models = gr.Button("Compare models", elem_id="echo-compare-run")
         with gr.Column(scale=1, min_width=150):
-            numbers = gr.Button("Compare numbers of steps", elem_id="echo-steps-run")
+            numbers = gr.Button("Compare steps", elem_id="echo-steps-run")
     job = shell.job("echo", ACTIONS)
     result = html()
     downloads = shell.downloads()
     card = shell.provenance()
 
-    # Weights come and go while the page is open.
-    shell.on(shell.shown, lambda: gr.update(choices=_samplers(runtime)), None, [sampler])
-    before = gr.State(DEFAULT.sampler)
-    shell.on(
-        sampler.input,
-        lambda name, last: (*_suited(runtime, name, last), name),
-        [sampler, before],
-        [steps, guidance, before],
-    )
     shell.on(sample.change, lambda new: open_sample(runtime, new), [sample], [reference])
     shell.on(uploaded.change, lambda new: (new, "") if new else (gr.skip(), gr.skip()), [uploaded], [reference, sample])
-    shell.on(reference.change, lambda new: (_patient(new), gr.update(visible=bool(new))), [reference], [chosen, forget])
+    shell.on(
+        reference.change,
+        lambda new: (_patient(runtime, shell, new), gr.update(visible=bool(new))),
+        [reference],
+        [chosen, forget],
+    )
     shell.on(forget.click, lambda: ("", ""), None, [reference, sample])
 
     wishes = [ef, rate, frames, fps, seed, reference, frame, guidance, steps, sampler, schedule, model, *weights]
@@ -134,8 +132,9 @@ def build(runtime: Runtime, shell: Shell) -> None:
     job.submit(models.click, "compare", lambda *values: CompareRequest(**wish(*values), over="models"), wishes)
     job.submit(numbers.click, "compare", lambda *values: CompareRequest(**wish(*values), over="steps"), wishes)
 
+    shown = [result, downloads.html, card.html]
     for button in (run, models, numbers):
-        shell.on(button.click, lambda: gr.update(open=False), None, [more])
+        shell.on(button.click, lambda: (gr.update(open=False), "", "", ""), None, [more, *shown])
 
     def show(view: JobView) -> tuple[str, str, str]:
         if view.action == "compare":
@@ -151,7 +150,7 @@ def build(runtime: Runtime, shell: Shell) -> None:
             card.render([made.video]),
         )
 
-    job.finished(show, [result, downloads.html, card.html])
+    job.finished(show, shown)
     names = [
         "ef",
         "heart_rate",
@@ -172,29 +171,18 @@ def build(runtime: Runtime, shell: Shell) -> None:
     )
 
 
-def _samplers(runtime: Runtime) -> list[tuple[str, str]]:
-    """The samplers, with the student where it is installed."""
-    return SAMPLERS if missing(runtime.weights, (STUDENT,)) else [*SAMPLERS, ("Few-step student", "student")]
-
-
-def _suited(runtime: Runtime, sampler: str, last: str) -> tuple[Any, Any]:
-    """Steps and guidance as they suit a sampler that was just chosen; the student's guidance is part of it."""
-    if sampler != "student":
-        return gr.update(value=STEPS) if last == "student" else gr.skip(), gr.update(interactive=True)
-    config = runtime.weights.find(STUDENT).config
-    return gr.update(value=config["steps"]), gr.update(value=config["guidance"], interactive=False)
-
-
 def _given(asked: Mapping[str, Any], name: str) -> Any:
     """What a request asked for; where it left the number of steps open, what the slider shows then."""
     return STEPS if name == "steps" and asked[name] is None else asked[name]
 
 
-def _patient(reference: str) -> str:
+def _patient(runtime: Runtime, shell: Shell, reference: str) -> str:
     """Who is going to beat, in one line with the chosen clip."""
     if not reference:
-        return '<p class="ss-card">The patient is made up by the seed.</p>'
-    from app.components.clip_view import clip_view_html
-
+        return MADE_UP
+    try:
+        opened(runtime, reference)
+    except UserError as error:
+        return shell.error(error)
     player = clip_view_html([ClipPane("The patient is taken from this clip", reference)])
     return f'<div class="ss-echo-input">{player}</div>'

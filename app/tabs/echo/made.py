@@ -21,7 +21,7 @@ def made_html(result: GenerateResult) -> str:
     how = f"{MODELS[made.model][0]}, {made.steps} steps"
     took = f"Made by {how} in {made.seconds:.1f} s{f', schedule {made.schedule}' if made.schedule else ''}."
     pane = ClipPane("", made.clip, SYNTHETIC, STYLES)
-    return echo_html([pane], made.measured, requested=made.ef, notes=[*result.notes, took])
+    return echo_html([pane], made.measured, requested=made.ef, notes=[*result.notes, took], labelled=False)
 
 
 def compared_html(result: CompareResult, over: str) -> str:
@@ -32,6 +32,7 @@ def compared_html(result: CompareResult, over: str) -> str:
         "notes": list(result.notes),
         "figure": _curves(result.made),
         "fps": result.made[0].measured.fps,
+        "labelled": False,
     }
     element = f'<ss-echo shown="{escape(json.dumps(shown))}"></ss-echo>'
     return f"{element}{_table(result.made, over)}{_quality(result.made) if over == 'steps' else ''}"

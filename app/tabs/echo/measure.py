@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 from pydantic import TypeAdapter
 
-from app.components.clip_view import ClipPane, clip_view_html
+from app.components.clip_view import ClipPane, clip_view_html, opened
 from app.components.html import html
 from app.tabs.echo.absent import say_absent
 from app.tabs.echo.shown import NO_TRUTH, STYLES, echo_html
@@ -100,6 +100,7 @@ def _look(runtime: Runtime, shell: Shell, artifact: str) -> tuple[str, Any]:
     if not artifact:
         return NOTHING_CHOSEN, gr.update(interactive=False)
     try:
+        opened(runtime, artifact)
         view = runtime.artifacts.view(artifact)
     except UserError as error:
         return shell.error(error), gr.update(interactive=False)

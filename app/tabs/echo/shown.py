@@ -25,9 +25,13 @@ def echo_html(
     truth: KnownTruth | None = None,
     requested: float | None = None,
     notes: Sequence[str] = (),
+    labelled: bool = True,
 ) -> str:
-    """The element ``<ss-echo>``; ``requested`` is the EF in % that was asked for, of made clips."""
-    shown: dict[str, Any] = {"panes": [asdict(pane) for pane in panes], "notes": list(notes)}
+    """The element ``<ss-echo>``; ``requested`` is the EF in % that was asked for, of made clips.
+
+    ``labelled`` begins with the labels over the pictures.
+    """
+    shown: dict[str, Any] = {"panes": [asdict(pane) for pane in panes], "notes": list(notes), "labelled": labelled}
     if measured is not None:
         shown |= {
             "main": {"value": ef_text(measured), "words": _words(measured)},

@@ -41,7 +41,8 @@ class BatchResult:
     """The clips with their numbers; artifact ids of the ZIP in the layout of EchoNet-Dynamic, of the table of requested
     and measured values, and of the ZIP of DICOM files, '' where none was asked for.
 
-    The EF in the ZIP's own table is the one that was asked for, which is what a clip made to order is labelled with.
+    The EF in the ZIP's own table is the one that was asked for, which is what a clip made to order is labelled with;
+    what the meter found stands beside it in a column of its own.
     """
 
     made: tuple[Made, ...]
@@ -51,11 +52,40 @@ class BatchResult:
     seconds: float
 
 
+@dataclass(frozen=True)
+class CollectRequest:
+    """Pack what a cancelled batch had finished: ``clips`` and ``dicoms`` are the artifacts it stored, in order.
+
+    ``seed`` draws which clips are for training, validation and test, as the batch would have.
+    """
+
+    clips: tuple[str, ...]
+    dicoms: tuple[str, ...] = ()
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class CollectResult:
+    """Artifact ids as of :class:`BatchResult`, and how many clips are in the ZIP."""
+
+    archive: str
+    table: str
+    dicoms: str
+    clips: int
+
+
 def batch(request: BatchRequest, ctx: JobContext) -> BatchResult:
     """Make the clips one after another, each stored as soon as it is finished, then pack them."""
     from backend.services.echo.batch_run import run_batch
 
     return run_batch(request, ctx)
+
+
+def collect(request: CollectRequest, ctx: JobContext) -> CollectResult:
+    """Pack the finished clips of a batch that was cancelled."""
+    from backend.services.echo.batch_pack import run_collect
+
+    return run_collect(request, ctx)
 
 
 ACTIONS: tuple[Action, ...] = (
@@ -66,5 +96,13 @@ ACTIONS: tuple[Action, ...] = (
         request=BatchRequest,
         result=BatchResult,
         summary="Make many clips over a range of ejection fractions, as a ZIP in the layout of EchoNet-Dynamic.",
+    ),
+    Action(
+        system="echo",
+        name="collect",
+        run=collect,
+        request=CollectRequest,
+        result=CollectResult,
+        summary="Pack what a cancelled batch had finished.",
     ),
 )

@@ -130,7 +130,7 @@ def reference_frame(wish: Wish, tools: Tools, ctx: JobContext) -> tuple[np.ndarr
     ctx.progress(0, 1, "Reading the reference")
     given = ctx.view(wish.reference)
     source = open_source(ctx, given, MeasureRequest(wish.reference), least=1)
-    at, notes = 0, list(source.notes)
+    at, notes = 0, [f"The reference: {note[:1].lower()}{note[1:]}" for note in source.notes]
     if wish.reference_frame == "ed" and len(source.frames) > 1:
         _, measured = measure_clip(tools.meter, source.frames, source.fps, source.mm_per_px, ctx)
         volumes = [-1.0 if volume is None else volume for volume in measured.smooth]
@@ -183,7 +183,15 @@ def make(
     weights = {name: sha256 for name, sha256 in tools.weights.items() if name != STUDENT or wish.sampler == "student"}
     keeper = EchoKeeper(ctx, True, _parents(wish), weights, wish.seed, f"{wish.sampler} {schedule}", steps)
     stem = stem or (f"echo-{title.lower().replace(',', '').replace(' ', '-')}" if several else "echo")
-    facts = {"ef": wish.ef, "measured_ef": measured.ef, "model": model, "heart_rate": wish.heart_rate}
+    facts = {
+        "ef": wish.ef,
+        "measured_ef": measured.ef,
+        "heart_rate": wish.heart_rate,
+        "measured_heart_rate": measured.heart_rate,
+        "model": model,
+        "schedule": schedule,
+        "seconds": seconds,
+    }
     return Made(
         title=title or MODELS[model][0],
         model=model,
@@ -238,7 +246,7 @@ def _differences(clips: list[Made], ctx: JobContext) -> list[Made]:
     return [replace(clip, difference=round(value, 4)) for clip, value in zip(clips, told, strict=True)]
 
 
-def table_of(clips: list[Made], keeper: EchoKeeper, name: str = "comparison.csv") -> str:
+def table_of(clips: list[Made], keeper: EchoKeeper) -> str:
     """Id of the CSV with one row a clip."""
     columns = ("clip", "model", "schedule", "steps", "EF asked for [%]", "EF measured [%]", "heart rate [/min]",
                "difference to most steps [grey levels, RMS]", "seconds")  # fmt: skip
@@ -247,4 +255,4 @@ def table_of(clips: list[Made], keeper: EchoKeeper, name: str = "comparison.csv"
          clip.measured.heart_rate, clip.difference, clip.seconds)
         for clip in clips
     ]  # fmt: skip
-    return keeper.rows(name, columns, rows)
+    return keeper.rows("comparison.csv", columns, rows)

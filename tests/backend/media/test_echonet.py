@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -78,6 +79,22 @@ def test_the_tables_are_those_of_echonet_dynamic(folder: Path, records: list[Ech
     assert lines[0] == ["FileName", "X1", "Y1", "X2", "Y2", "Frame"]
     assert len(lines) == 1 + 2 * 2 * 21
     assert lines[1][0] == "phantom-3.avi"
+    # The released loader takes a clip's last traced frame for end-diastole.
+    for record in records[:2]:
+        order = list(dict.fromkeys(int(line[5]) for line in lines[1:] if line[0] == f"{record.name}.avi"))
+        areas = [tracing_mask(record.tracings[frame], 112, 112).sum() for frame in order]
+        assert areas == sorted(areas)
+
+
+def test_a_measured_ef_is_one_more_column(tmp_path: Path, records: list[EchoRecord]) -> None:
+    told = [replace(records[0], measured_ef=41.5), records[1]]
+    write_zip(tmp_path / "x.zip", told, PROVENANCE)
+    with zipfile.ZipFile(tmp_path / "x.zip") as archive:
+        archive.extractall(tmp_path / "set")
+    table = pd.read_csv(tmp_path / "set" / "FileList.csv")
+    assert (table.columns[-2], table.columns[-1]) == ("Split", "MeasuredEF")
+    assert table.MeasuredEF.tolist() == [41.5, pytest.approx(float("nan"), nan_ok=True)]
+    assert [entry.ef for entry in read_folder(tmp_path / "set")] == pytest.approx([told[0].ef, told[1].ef])
 
 
 def test_every_avi_plays_at_the_rate_of_its_table(folder: Path, records: list[EchoRecord]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from backend.media.limits import Limits
 from backend.media.marks import read_provenance
 from backend.media.stored_clip import read_stored_clip
 from backend.runtime import Runtime
-from backend.services.echo.batch import BatchRequest, BatchResult
+from backend.services.echo.batch import BatchRequest, BatchResult, CollectRequest, CollectResult
 from backend.services.echo.batch_run import wishes_of
 from backend.services.echo.making import CompareRequest, CompareResult, GenerateRequest, GenerateResult, Wish
 from backend.settings import Settings
@@ -168,9 +169,42 @@ def test_a_batch_is_a_folder_that_loaders_read(runtime: Runtime, tmp_path: Path)
     assert folder.layout == "echonet"
     assert [entry.ef for entry in folder] == [30.0, 45.0, 60.0]
     assert all(entry.path.is_file() for entry in folder)
+    with (tmp_path / "set" / "FileList.csv").open(encoding="utf-8") as file:
+        told = [float(row["MeasuredEF"]) for row in csv.DictReader(file)]
+    assert told == pytest.approx([clip.measured.ef for clip in result.made])
+    with runtime.artifacts.path(result.table).open(encoding="utf-8") as file:
+        assert [row["clip"] for row in csv.DictReader(file)] == [f"echo-{seed:06d}" for seed in (5, 6, 7)]
+    with (tmp_path / "set" / "FileList.csv").open(encoding="utf-8") as file:
+        found_ef = [float(row["MeasuredEF"]) for row in csv.DictReader(file)]
+    assert found_ef == pytest.approx([clip.measured.ef for clip in result.made])
+    with runtime.artifacts.path(result.table).open(encoding="utf-8") as file:
+        assert [row["clip"] for row in csv.DictReader(file)] == [f"echo-{seed:06d}" for seed in (5, 6, 7)]
     with zipfile.ZipFile(runtime.artifacts.path(result.dicoms)) as archive:
         found = {name for name in archive.namelist() if name.endswith(".dcm")}
     assert found == {f"echo-{seed:06d}.dcm" for seed in (5, 6, 7)}
+
+
+def test_what_a_cancelled_batch_had_finished_can_be_packed(runtime: Runtime, tmp_path: Path) -> None:
+    job = runtime.jobs.submit("echo", "batch", BatchRequest(count=50, seed=5, dicom=True, **SHORT), actor=LOCAL)
+    until = time.monotonic() + 60
+    while len(runtime.artifacts.list(job_id=job, limit=100)) < 8 and time.monotonic() < until:
+        time.sleep(0.02)
+    runtime.jobs.cancel(job, actor=LOCAL)
+    assert runtime.jobs.wait(job, timeout=60).state is JobState.CANCELLED
+    stored = sorted(runtime.artifacts.list(job_id=job, limit=1000), key=lambda view: view.provenance.seed or 0)
+    clips, dicoms = (tuple(view.id for view in stored if view.kind == kind) for kind in ("clip", "dicom"))
+    packed = run(runtime, "collect", CollectRequest(clips, dicoms, 5))
+    assert packed.state is JobState.DONE, packed.error
+    result = TypeAdapter(CollectResult).validate_python(dict(packed.result or {}))
+    with zipfile.ZipFile(runtime.artifacts.path(result.archive)) as archive:
+        archive.extractall(tmp_path / "set")
+    assert len(read_folder(tmp_path / "set")) == result.clips == len(clips) >= 1
+    assert runtime.artifacts.view(result.archive).provenance.parents == (*clips, *dicoms)
+    with zipfile.ZipFile(runtime.artifacts.path(result.dicoms)) as archive:
+        assert len([name for name in archive.namelist() if name.endswith(".dcm")]) == len(dicoms)
+    for wrong, words in (((), "nothing to pack"), ((result.archive,), "Only clips")):
+        job_view = run(runtime, "collect", CollectRequest(wrong))
+        assert words in (job_view.error or {})["what"]
 
 
 def test_the_same_batch_has_the_same_wishes() -> None:

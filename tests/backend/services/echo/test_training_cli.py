@@ -41,15 +41,15 @@ def test_a_folder_of_clips_makes_a_video_model_that_makes_a_clip(home: Path, tmp
     words = ("train", "echo", "--data", str(folder), "part=video", kept, "--minutes", "0.02", "--device", "cpu")
     text = run(*words)
     assert "sigma=0.5" in text
-    card = (home / "trained" / "CARD.md").read_text()
+    card = (home / "trained-video" / "CARD.md").read_text()
     assert "python -m backend train echo part=video latents=codes.npz --minutes 0.02 --seed 0 --data DIR" in card
     assert str(tmp_path) not in card
-    config = json.loads((home / "trained" / "config.json").read_text())
+    config = json.loads((home / "trained-video" / "config.json").read_text())
     assert config["autoencoder_sha256"] == json.loads((home / "autoencoder" / "config.json").read_text())["sha256"]
     write_small_meter(home / "meter2d")
-    run("generate", "echo", "generate", "video=echo/trained", "frames=16", "steps=2")
-    (home / "trained" / "config.json").write_text(json.dumps({**config, "autoencoder_sha256": "0" * 64}))
-    refused = run("generate", "echo", "generate", "video=echo/trained", "frames=16", "steps=2", status=2)
+    run("generate", "echo", "generate", "video=echo/trained-video", "frames=16", "steps=2")
+    (home / "trained-video" / "config.json").write_text(json.dumps({**config, "autoencoder_sha256": "0" * 64}))
+    refused = run("generate", "echo", "generate", "video=echo/trained-video", "frames=16", "steps=2", status=2)
     assert "do not fit the autoencoder" in refused
     assert "finished weights in that folder" in run(*words, status=2)
 
