@@ -99,6 +99,8 @@ def train(
     out().print(
         f"{report.steps} steps in {report.minutes:.1f} minutes. Weights {report.sha256[:16]} in {report.folder}"
     )
+    for note in report.notes:
+        out().print(note)
     out().print(_table(system, report))
 
 

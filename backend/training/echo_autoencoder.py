@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,8 +72,9 @@ def train_autoencoder(
 
     if request.minutes <= 0 or request.batch < 2 or request.validation < 1:
         raise UserError("This training cannot be.", "It needs time, a batch and something to be measured on.")
+    missed: tuple[str, ...] = ()
     if real is None and request.data is not None:
-        real = real_frames(request.data)
+        real, missed = real_frames(request.data)
     elif real is None and request.pack:
         real = pack_frames()
     pool = Pool(draw_frames, kept=1500)
@@ -126,6 +128,7 @@ def train_autoencoder(
         learnt_from=patients,
         each=each,
         held_out=len(truth),
+        notes=missed,
     )
 
 
@@ -151,16 +154,16 @@ def held_out_frames(patients: int) -> np.ndarray:
     return drawn.astype(np.float32) / 255
 
 
-def real_frames(folder: Path) -> np.ndarray:
-    """Frames of the clips of a folder, uint8 [N, 112, 112]; of large folders evenly chosen ones of every clip.
+def real_frames(folder: Path) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Frames of the clips of a folder, uint8 [N, 112, 112], and sentences on clips that could not be read.
 
-    Raises ``UserError`` when no clip can be read.
+    Of large folders evenly chosen frames of every clip are taken. Raises ``UserError`` when no clip can be read.
     """
     from backend.media.echo_clip import read_echo_clip
     from backend.media.echonet import read_folder
     from backend.media.limits import Limits
 
-    clips, last = [], None
+    clips, errors = [], []
     entries = read_folder(folder).entries
     most = max(1, MOST_FRAMES // len(entries))
     for entry in entries:
@@ -168,10 +171,18 @@ def real_frames(folder: Path) -> np.ndarray:
             frames = read_echo_clip(entry.path, Limits(), native_fps=entry.fps).frames
             clips.append(frames[np.linspace(0, len(frames) - 1, min(len(frames), most)).round().astype(int)])
         except UserError as error:
-            last = error
+            errors.append(error)
     if not clips:
-        raise last or UserError("The folder holds no clip.", "", "Choose another one.")
-    return np.concatenate(clips)
+        raise errors[0]
+    return np.concatenate(clips), left_out(errors)
+
+
+def left_out(errors: Sequence[UserError]) -> tuple[str, ...]:
+    """A sentence on clips of a folder that could not be read, with the reason of the first; none for none."""
+    if not errors:
+        return ()
+    why = " ".join(filter(None, (errors[0].what, errors[0].why)))
+    return (f"Clips that could not be read and were left out: {len(errors)}; the first: {why}",)
 
 
 def pack_frames() -> np.ndarray | None:

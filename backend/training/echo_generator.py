@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Literal, cast
 import numpy as np
 
 from backend.errors import UserError
+from backend.training.echo_generator_sheet import sheet
 from backend.training.echo_latents import LENGTH, Latents, draw_latents, held_out_count, read_latents
-from backend.training.recipe import Progress, TrainReport, Watch, finish, fit_resumably
+from backend.training.recipe import SAMPLES, Progress, TrainReport, Watch, finish, fit_resumably
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from models.echo.autoencoder import Autoencoder
     from models.echo.denoiser import Denoiser
     from models.fitting import FitState
 
@@ -118,8 +120,19 @@ def train_generator(
         "arguments": model.arguments,
         "autoencoder_sha256": autoencoder_sha256,
     }
-    text = _card(request, state, len(kept) - cut, each, model)
-    return finish(request.out, model, config, text, state, learnt_from=len(kept) - cut, each=each, held_out=cut)
+    text = _card(request, state, len(kept) - cut, each, model, kept.left_out)
+    sheet(request.out / SAMPLES, model, load_autoencoder(request)[0], kept.reference[-cut:])
+    return finish(
+        request.out,
+        model,
+        config,
+        text,
+        state,
+        learnt_from=len(kept) - cut,
+        each=each,
+        held_out=cut,
+        notes=kept.left_out,
+    )
 
 
 def draw_batch(
@@ -195,22 +208,26 @@ def _given(request: GeneratorRequest, kept: Latents, autoencoder_sha256: str) ->
     return found if request.autoencoder == AUTOENCODER else {**found, "autoencoder": autoencoder_sha256}
 
 
-def load_latents(request: GeneratorRequest, progress: Progress | None) -> tuple[Latents, str]:
-    """What to learn from, and the SHA-256 of the autoencoder that coded it."""
+def load_autoencoder(request: GeneratorRequest) -> tuple[Autoencoder, str]:
+    """The autoencoder whose code is worked in, on the CPU, and its SHA-256. Raises ``UserError`` for other weights."""
     from backend.settings import get_settings
     from backend.weights import Weights
     from models.echo.autoencoder import Autoencoder
 
     weights = Weights(get_settings())
-    at = Path(request.latents) if request.latents else request.out / "latents.npz"
     weight = weights.find(request.autoencoder)
     if "fine" not in weight.config.get("arguments", {}):
         raise UserError(
             f"The weights {request.autoencoder!r} are no echo autoencoder.", "", "Name one, such as echo/autoencoder."
         )
-    sha256 = weight.sha256
     made = weights.load(request.autoencoder, lambda config: Autoencoder(**config["arguments"]), device="cpu")
-    autoencoder = cast("Autoencoder", made)
+    return cast("Autoencoder", made), weight.sha256
+
+
+def load_latents(request: GeneratorRequest, progress: Progress | None) -> tuple[Latents, str]:
+    """What to learn from, and the SHA-256 of the autoencoder that coded it."""
+    at = Path(request.latents) if request.latents else request.out / "latents.npz"
+    autoencoder, sha256 = load_autoencoder(request)
 
     def before(fraction: float, note: str) -> None:
         if progress:
@@ -218,13 +235,23 @@ def load_latents(request: GeneratorRequest, progress: Progress | None) -> tuple[
 
     if request.data is None:
         return draw_latents(at, autoencoder, sha256, request.clips, progress=before), sha256
+    from backend.settings import get_settings
+    from backend.weights import Weights
     from models.echo.meter import Meter
 
+    weights = Weights(get_settings())
     meter = cast("Meter", weights.load(METER, lambda config: Meter(**config["arguments"]), device="cpu"))
     return read_latents(at, request.data, autoencoder, sha256, meter, progress=before), sha256
 
 
-def _card(request: GeneratorRequest, state: FitState, clips: int, each: dict[str, list[float]], model: Denoiser) -> str:
+def _card(
+    request: GeneratorRequest,
+    state: FitState,
+    clips: int,
+    each: dict[str, list[float]],
+    model: Denoiser,
+    left_out: tuple[str, ...],
+) -> str:
     from backend.training.topology_measure import interval
 
     weights = sum(parameter.numel() for parameter in model.parameters())
@@ -250,7 +277,7 @@ for. Research use only. Not for diagnosis.
 
 ## Trained on
 
-{origin}.
+{" ".join([f"{origin}.", *left_out])}
 
 ## Training
 

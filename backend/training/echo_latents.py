@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from backend.errors import UserError
-from backend.training.echo_autoencoder import PATIENTS
+from backend.training.echo_autoencoder import PATIENTS, left_out
 
 if TYPE_CHECKING:
     from backend.media.echonet import EchoEntry
@@ -38,6 +38,7 @@ class Latents:
 
     ``reference`` float16 [N, 16, 7, 7]: an end-diastolic frame of the same recording. ``phase`` float32 [N, L] in
     beats, NaN where it is not known; ``fps`` float32 [N]; ``source`` int32 [N], ascending: which patient or recording.
+    ``left_out``: sentences on clips of a folder that are not among them.
     """
 
     codes: np.ndarray
@@ -46,6 +47,7 @@ class Latents:
     phase: np.ndarray
     fps: np.ndarray
     source: np.ndarray
+    left_out: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -174,23 +176,30 @@ def read_latents(
         return kept
     found: list[Drawn] = []
     source: list[int] = []
-    last: UserError | None = None
+    errors: list[UserError] = []
+    unused = 0
     for index, entry in enumerate(entries):
         try:
             stretches = _stretches_of(entry, autoencoder, meter)
             found += stretches
             source += [index] * len(stretches)
+            unused += not stretches
         except UserError as error:
-            last = error
+            errors.append(error)
         if progress:
             progress(index / len(entries), f"reading clip {index + 1} of {len(entries)}")
     if not found:
-        raise last or UserError(
+        if errors:
+            raise errors[0]
+        raise UserError(
             "No clip of the folder can be learned from.",
             f"Each needs {LENGTH} frames and an end-diastole that the meter finds; none has both.",
             "Give clips of at least one whole beat.",
         )
-    return _save(path, key, gather(found, source))
+    notes = left_out(errors)
+    if unused:
+        notes = (*notes, f"Clips left out for fewer than {LENGTH} frames or no end-diastole: {unused}.")
+    return _save(path, key, replace(gather(found, source), left_out=notes))
 
 
 def _stretches_of(entry: EchoEntry, autoencoder: Autoencoder, meter: Meter) -> list[Drawn]:
@@ -242,12 +251,14 @@ def load_kept(path: Path, key: str = "") -> Latents | None:
     with np.load(path, allow_pickle=False) as kept:
         if key and str(kept["key"]) != key:
             return None
-        return Latents(**{field.name: kept[field.name] for field in fields(Latents)})
+        arrays = {field.name: kept[field.name] for field in fields(Latents) if field.name != "left_out"}
+        # Files of phantoms, and of earlier versions, have no such sentences.
+        return Latents(**arrays, left_out=tuple(kept["left_out"].tolist()) if "left_out" in kept else ())
 
 
 def _save(path: Path, key: str, made: Latents) -> Latents:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part.npz")
-    np.savez(part, key=key, **vars(made))
+    np.savez(part, key=key, **{**vars(made), "left_out": np.array(made.left_out, str)})
     part.replace(path)
     return made

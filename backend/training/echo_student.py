@@ -133,7 +133,17 @@ def train_student(
         "autoencoder_sha256": autoencoder_sha256,
     }
     text = _card(request, state, len(kept) - cut, each, weight)
-    return finish(request.out, student, config, text, state, learnt_from=len(kept) - cut, each=each, held_out=cut)
+    return finish(
+        request.out,
+        student,
+        config,
+        text,
+        state,
+        learnt_from=len(kept) - cut,
+        each=each,
+        held_out=cut,
+        notes=kept.left_out,
+    )
 
 
 def draw_jumps(

@@ -29,7 +29,8 @@ class TrainReport:
 
     ``learnt_from``: masks, clips or patients that it learnt from; ``validation``: ``<method>.<measure>`` → mean over
     what was measured, whose values ``each`` holds by the same keys; ``held_out``: how much of that was kept out of
-    training, 0 where there was too little and the training's own material was measured; ``losses``: one value a step.
+    training, 0 where there was too little and the training's own material was measured; ``losses``: one value a step;
+    ``notes``: sentences on what was left out of the material.
     """
 
     folder: Path
@@ -41,6 +42,7 @@ class TrainReport:
     each: dict[str, list[float]] = field(default_factory=dict)
     held_out: int = 0
     losses: tuple[float, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def finish(
@@ -54,6 +56,7 @@ def finish(
     each: dict[str, list[float]],
     held_out: int,
     validation: dict[str, float] | None = None,
+    notes: tuple[str, ...] = (),
 ) -> TrainReport:
     """Write the weights and their card, remove the checkpoint, and report. ``validation``: without it, means."""
     sha256 = write_weights(folder, model, config, card)
@@ -69,6 +72,7 @@ def finish(
         each,
         held_out,
         tuple(state.losses),
+        notes,
     )
 
 

@@ -97,6 +97,19 @@ def test_a_student_is_offered_once_it_is_there_with_its_own_steps(page: playwrig
     playwright.expect(page.get_by_text("JVID, 3 steps")).to_be_visible()
 
 
+def test_a_cancelled_batch_keeps_and_packs_what_was_finished(page: playwright.Page, server: Server) -> None:
+    open_part(page, server, "batch")
+    page.get_by_label("Clips", exact=True).fill("60")
+    page.locator("#echo-batch-run").click()
+    job = page.locator("#ss-part-echo-batch ss-job")
+    playwright.expect(job.get_by_text("Clip 3 of 60")).to_be_visible(timeout=LONG)
+    job.get_by_role("button", name="Cancel").click()
+    page.locator(".ss-film").first.wait_for(timeout=LONG)
+    page.locator("#echo-batch-pack").click()
+    for name in ("echo-clips.zip", "clips.csv"):
+        playwright.expect(page.locator(".ss-downloads a", has_text=name)).to_be_visible(timeout=LONG)
+
+
 def test_several_clips_come_as_a_gallery_and_a_zip(page: playwright.Page, server: Server) -> None:
     open_part(page, server, "batch")
     page.get_by_label("Clips", exact=True).fill("2")

@@ -27,6 +27,7 @@ from backend.services.echo.making import (
     MODELS,
     MOST_CLIPS,
     RATE_RANGE,
+    SEED_RANGE,
     STEP_RANGE,
     STEPS,
 )
@@ -57,7 +58,14 @@ def build(runtime: Runtime, shell: Shell) -> None:
         )
         low = gr.Slider(*EF_RANGE, DEFAULT.ef_low, step=1, label="Lowest EF, %")
         high = gr.Slider(*EF_RANGE, DEFAULT.ef_high, step=1, label="Highest EF, %")
-        seed = gr.Number(DEFAULT.seed, label="First seed", precision=0, minimum=0, info="Each clip takes the next one")
+        seed = gr.Number(
+            DEFAULT.seed,
+            label="First seed",
+            precision=0,
+            minimum=0,
+            maximum=SEED_RANGE[1] - MOST_CLIPS,
+            info="Each clip takes the next one",
+        )
     with gr.Accordion("Heart rates, length, model and sampling", open=False) as more:
         with gr.Row():
             slow = gr.Slider(*RATE_RANGE, DEFAULT.rate_low, step=1, label="Lowest heart rate, /min")

@@ -64,6 +64,8 @@ def dicoms_of_job(runtime: Runtime, job: str) -> tuple[str, ...]:
 
 def gallery_html(items: Sequence[Item], asked: int, into: str, *, finished: bool) -> str:
     """The films; a click writes the clip's id into the element ``into``."""
+    if not items:
+        return '<p class="ss-empty">It was stopped before a clip was finished.</p>'
     if finished:
         lead = f"{len(items)} clips. Point at one to play it, click it to look closer."
     else:

@@ -26,6 +26,7 @@ from backend.services.echo.making import (
     JVID_SCHEDULE,
     MODELS,
     RATE_RANGE,
+    SEED_RANGE,
     STEP_RANGE,
     STEPS,
     CompareRequest,
@@ -57,7 +58,14 @@ def build(runtime: Runtime, shell: Shell) -> None:
         ef = gr.Slider(*EF_RANGE, 35, step=1, label="Ejection fraction, %", elem_id="echo-ef")
         rate = gr.Slider(*RATE_RANGE, DEFAULT.heart_rate, step=1, label="Heart rate, /min")
         frames = gr.Slider(*FRAME_RANGE, DEFAULT.frames, step=16, label="Frames")
-        seed = gr.Number(DEFAULT.seed, label="Seed", precision=0, minimum=0, info="Another seed, another patient")
+        seed = gr.Number(
+            DEFAULT.seed,
+            label="Seed",
+            precision=0,
+            minimum=0,
+            maximum=SEED_RANGE[1],
+            info="Another seed, another patient",
+        )
     with gr.Accordion("Patient from a clip, model and sampling", open=False, elem_id="echo-more") as more:
         with gr.Row():
             model = gr.Radio([(title, name) for name, (title, _) in MODELS.items()], value="jvid", label="Model",
@@ -85,14 +93,12 @@ def build(runtime: Runtime, shell: Shell) -> None:
         forget = gr.Button("Make up a patient again", size="sm", visible=False)
     reference = shell.hidden("reference")
     with gr.Row():
-        with gr.Column(scale=3, min_width=280):
+        with gr.Column(scale=2, min_width=280):
             chosen = html(MADE_UP)
-        with gr.Column(scale=1, min_width=150):
-            run = gr.Button("Generate", variant="primary", elem_id="echo-generate-run")
-        with gr.Column(scale=1, min_width=150):
-            models = gr.Button("Compare models", elem_id="echo-compare-run")
-        with gr.Column(scale=1, min_width=150):
-            numbers = gr.Button("Compare steps", elem_id="echo-steps-run")
+        with gr.Column(scale=3, min_width=520), gr.Row():
+            run = gr.Button("Generate", variant="primary", min_width=120, elem_id="echo-generate-run")
+            models = gr.Button("Compare models", min_width=120, elem_id="echo-compare-run")
+            numbers = gr.Button("Compare steps", min_width=120, elem_id="echo-steps-run")
     job = shell.job("echo", ACTIONS)
     result = html()
     downloads = shell.downloads()

@@ -76,6 +76,11 @@ def _quality(clips: tuple[Made, ...]) -> str:
     line, points = (
         [made for made in clips if made.title.startswith("student") is student] for student in (False, True)
     )
+    # Room for the words beside the points.
+    ends = {
+        "x": [0, 1.12 * max(made.seconds for made in clips)],
+        "y": [0, 1.25 * max([0.1, *(made.difference or 0 for made in clips)])],
+    }
     figure = {
         "traces": [
             {
@@ -93,6 +98,7 @@ def _quality(clips: tuple[Made, ...]) -> str:
         "x": "seconds on this machine",
         "y": "difference [grey levels]",
         "label": "Difference to the clip of the most steps against seconds",
+        "range": ends,
         "legend": False,
     }
     return f'<ss-plot figure="{escape(json.dumps(figure))}"></ss-plot>'

@@ -21,6 +21,7 @@ from backend.services.echo.making import (
     GUIDANCE_RANGE,
     MODELS,
     RATE_RANGE,
+    SEED_RANGE,
     STEP_RANGE,
     CompareRequest,
     CompareResult,
@@ -113,7 +114,7 @@ def check_wish(wish: Wish) -> None:
         ("frame rate", wish.fps, FPS_RANGE, " frames a second"),
         ("number of steps", wish.steps, STEP_RANGE, ""),
         ("guidance", wish.guidance, GUIDANCE_RANGE, ""),
-        ("seed", wish.seed, (0, 2**31 - 1), ""),
+        ("seed", wish.seed, SEED_RANGE, ""),
     ):
         if value is not None and not low <= value <= high:
             raise UserError(

@@ -20,6 +20,7 @@ FPS_RANGE = (12.0, 36.0)  # what the models are trained for
 STEP_RANGE = (2, 64)
 STEPS = 16
 """Steps where no number is asked for, but of the student, who has a number of its own."""
+SEED_RANGE = (0, 2**31 - 1)
 GUIDANCE_RANGE = (0.0, 10.0)
 JVID_SCHEDULE = "VVVVIVIV"
 """Which model works when, where nobody says; stretched over the steps."""

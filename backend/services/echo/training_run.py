@@ -84,7 +84,9 @@ def run_training(request: TrainEchoRequest, ctx: JobContext) -> TrainEchoResult:
         ) from None
     ctx.progress(0.999, 1, "Measuring the default weights beside it")
     others, more = _others(request, report, codes, ctx)
-    result = _keep(request, name, report, {"own": report.each, **others}, follow.losses, notes + more, ctx)
+    result = _keep(
+        request, name, report, {"own": report.each, **others}, follow.losses, (*notes, *report.notes, *more), ctx
+    )
     _forget_old_codes(codes.parent)
     target = OWN.folder(settings.home, name)
     OWN.free(settings.home, name)  # another process may have made one meanwhile

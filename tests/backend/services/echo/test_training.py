@@ -75,7 +75,8 @@ def test_a_video_model_of_a_folder_is_measured_kept_and_makes_clips(
     runtime: Runtime, networks: dict[str, str], data: Path
 ) -> None:
     made = trained(runtime)
-    assert (made.weights, made.part, made.sheet) == ("echo/mine", "video", "")
+    assert (made.weights, made.part) == ("echo/mine", "video")
+    assert runtime.artifacts.view(made.sheet).media_type == "image/png"
     assert made.steps == len(made.losses) >= 1
     assert [row.title for row in made.rows] == SIGMAS
     for row in made.rows:
@@ -96,7 +97,7 @@ def test_a_video_model_of_a_folder_is_measured_kept_and_makes_clips(
         assert str(data) not in view.provenance.to_json()
     assert str(data) not in weight.card
     with zipfile.ZipFile(runtime.artifacts.path(made.archive)) as archive:
-        files = ("CARD.md", "config.json", "model.safetensors", "provenance.json")
+        files = ("CARD.md", "config.json", "model.safetensors", "provenance.json", "samples.png")
         assert sorted(archive.namelist()) == [f"mine/{file}" for file in files]
 
     write_small_meter(runtime.settings.home / "weights" / "echo" / "meter2d")

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from backend.cli.program import app
@@ -37,11 +38,18 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_folder_of_clips_makes_a_video_model_that_makes_a_clip(home: Path, tmp_path: Path) -> None:
     folder = echonet_folder(tmp_path / "clips")
+    with (folder / "FileList.csv").open("a", encoding="utf-8") as table:
+        table.write("torn,50,,,112,112,16,48,TRAIN\n")
+    (folder / "Videos" / "torn.avi").write_bytes(b"no clip")
     kept = f"latents={tmp_path / 'codes.npz'}"
     words = ("train", "echo", "--data", str(folder), "part=video", kept, "--minutes", "0.02", "--device", "cpu")
     text = run(*words)
     assert "sigma=0.5" in text
     card = (home / "trained-video" / "CARD.md").read_text()
+    for told in (text, card):
+        assert "Clips that could not be read and were left out: 1; the first:" in told
+    with Image.open(home / "trained-video" / "samples.png") as sheet:
+        assert sheet.size == (8 * 112, 3 * 112)
     assert "python -m backend train echo part=video latents=codes.npz --minutes 0.02 --seed 0 --data DIR" in card
     assert str(tmp_path) not in card
     config = json.loads((home / "trained-video" / "config.json").read_text())
