@@ -111,13 +111,20 @@ def scaled(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
     Raises ``ValueError`` for an empty mask. A brain of one grey alone becomes 0.
     """
+    low, high = limits_of(image, mask)
+    if not high > low:
+        return np.zeros(np.shape(image), np.float32)
+    values = np.asarray(image, np.float32)
+    return np.where(mask, np.clip((values - low) / (high - low), 0, 1), 0).astype(np.float32)
+
+
+def limits_of(image: np.ndarray, mask: np.ndarray) -> tuple[float, float]:
+    """The grey values that :func:`scaled` takes to 0 and to 1. Raises ``ValueError`` as it does."""
     image, mask = np.asarray(image, np.float32), np.asarray(mask, bool)
     if image.shape != mask.shape or not mask.any():
         raise ValueError("an image is scaled by the values inside a mask of its shape")
     low, high = np.percentile(image[mask], (LOW, HIGH))
-    if not high > low:
-        return np.zeros(image.shape, np.float32)
-    return np.where(mask, np.clip((image - low) * (TOP / (high - low)), 0, 1), 0).astype(np.float32)
+    return float(low), float(low + (high - low) / TOP)
 
 
 def as_slices(volume: np.ndarray) -> np.ndarray:
@@ -143,4 +150,4 @@ def _moved(array: np.ndarray, step: np.ndarray, shape: tuple[int, ...]) -> np.nd
     sides = np.array(array.shape)[axes]
     if tuple(sides) != tuple(shape) or (starts != np.where(signs > 0, 0, sides - 1)).any():
         return None
-    return np.flip(array.transpose(axes), [int(axis) for axis in np.flatnonzero(signs < 0)])
+    return np.flip(array.transpose(axes), tuple(int(axis) for axis in np.flatnonzero(signs < 0)))

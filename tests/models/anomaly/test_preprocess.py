@@ -61,8 +61,8 @@ def test_a_landmark_survives_there_and_back_within_one_voxel(source: Grid) -> No
 def test_the_field_of_view_stays_where_it_was() -> None:
     for source in CASES:
         work = working_grid(source)
-        middles = [grid.mm((np.array(grid.shape) - 1) / 2) for grid in (source, work)]
-        np.testing.assert_allclose(*middles, atol=1e-6)
+        there, here = (grid.mm((np.array(grid.shape) - 1) / 2) for grid in (source, work))
+        np.testing.assert_allclose(there, here, atol=1e-6)
         np.testing.assert_allclose(work.spacing_mm, 1)
         assert abs(np.prod(source.shape) * source.voxel_ml / (np.prod(work.shape) * work.voxel_ml) - 1) < 0.06
 
