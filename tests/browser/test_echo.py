@@ -97,6 +97,7 @@ def test_a_student_is_offered_once_it_is_there_with_its_own_steps(page: playwrig
     playwright.expect(page.get_by_text("JVID, 3 steps")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_a_cancelled_batch_keeps_and_packs_what_was_finished(page: playwright.Page, server: Server) -> None:
     open_part(page, server, "batch")
     page.get_by_label("Clips", exact=True).fill("60")
