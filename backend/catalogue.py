@@ -127,6 +127,7 @@ for _system in (
         title="Anomaly",
         paper="Ensembled Cold-Diffusion Restorations for Unsupervised Anomaly Detection (arXiv 2407.06635)",
         summary="Brain-MRI heat-maps of what does not look healthy.",
+        service="backend.services.anomaly",
     ),
     System(
         name="reliability",

@@ -20,12 +20,14 @@ SOLID_SIZE = 96
 SOLID_SPACING_MM = 0.5
 SOLID = (("vessels", 1, "mask"), ("capillaries", 2, "probability"))
 BEATING = ((47, 25), (34, 45), (6, 65))  # patient, ejection fraction in percent
+BRAINS = ((41, "flair", "multiple_sclerosis", False), (42, "t1", "tumour", True))
+"""Patient, sequence, family of lesions, and whether the head is around the brain."""
 BEATING_FRAMES, BEATING_FPS, BEATING_RATE = 64, 32, 68
 
 
 def suffix_of(sample_id: str) -> str:
     """What kind of file :func:`draw` writes for the phantom of that id."""
-    if sample_id.startswith("phantom3d-"):
+    if sample_id.startswith(("phantom3d-", "phantom-brain-")):
         return ".nii.gz"
     return ".mp4" if sample_id.startswith("phantom-echo-") else ".png"
 
@@ -33,8 +35,11 @@ def suffix_of(sample_id: str) -> str:
 def draw(sample_id: str, target: Path) -> None:
     """Draw the phantom of that id to ``target``, whole or not at all."""
     suffix = suffix_of(sample_id)
-    if suffix == ".nii.gz":
-        _write_solid(target, _draw_solid(sample_id))
+    if sample_id.startswith("phantom-brain-"):
+        drawn, _, affine = draw_brain(sample_id)
+        _write_nifti(target, drawn, affine)
+    elif suffix == ".nii.gz":
+        _write_nifti(target, _draw_solid(sample_id), None)
     elif suffix == ".mp4":
         _write_beating(target, sample_id)
     else:
@@ -75,13 +80,37 @@ def write_png(target: Path, pixels: np.ndarray) -> None:
         Image.fromarray(pixels).save(temporary, format="PNG")
 
 
-def _write_solid(target: Path, voxels: np.ndarray) -> None:
+def draw_brain(sample_id: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Phantom brain int16 [X, Y, Z], its lesions bool [X, Y, Z], and the affine, voxel to mm of the atlas.
+
+    Raises ``UserError`` when the pack with the atlas is not installed.
+    """
+    import numpy as np
+
+    from backend.brain_atlas import brain_atlas
+    from models.phantoms.brain import lesions, stripped, subject, volume
+
+    found = next(brain for brain in BRAINS if sample_id == brain_id(brain[0], brain[1]))
+    seed, sequence, family, head = found
+    who = subject(brain_atlas(), seed)
+    made = volume(who, sequence=sequence, lesions=lesions(who, family, seed), head=head)
+    image = made.image if head else np.where(stripped(made.tissues), made.image, 0)
+    scale = 1000 / max(float(np.percentile(image[made.mask], 99)), 1e-6)
+    return np.rint(image * scale).astype(np.int16), made.lesions, made.affine
+
+
+def brain_id(seed: int, sequence: str) -> str:
+    """The id of a phantom brain."""
+    return f"phantom-brain-{seed}-{sequence}"
+
+
+def _write_nifti(target: Path, voxels: np.ndarray, affine: np.ndarray | None) -> None:
     import gzip
 
     import nibabel
     import numpy as np
 
-    image = nibabel.Nifti1Image(voxels, np.diag([SOLID_SPACING_MM] * 3 + [1.0]))
+    image = nibabel.Nifti1Image(voxels, np.diag([SOLID_SPACING_MM] * 3 + [1.0]) if affine is None else affine)
     image.header.set_xyzt_units("mm")
     with _complete(target, ".nii.gz") as temporary:
         temporary.write_bytes(gzip.compress(image.to_bytes(), compresslevel=6, mtime=0))

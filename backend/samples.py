@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Literal
 from backend.drawn_samples import (
     BEATING,
     BEATING_FRAMES,
+    BRAINS,
     FLAT,
     FLAT_SIZE,
     SOLID,
     SOLID_SIZE,
+    brain_id,
     draw,
     suffix_of,
     write_png,
@@ -47,7 +49,8 @@ _TOPOMORTAR = ("001", "014", "032")
 class Sample:
     """One sample. ``path`` is ``None`` when it is not installed, or :func:`sample_file` makes it on first use.
 
-    It makes a ``phantom`` from nothing and what is ``derived`` from another sample.
+    It makes a ``phantom`` from nothing, or from what the pack ``needs`` names, and what is ``derived`` from another
+    sample.
     """
 
     id: str
@@ -59,10 +62,13 @@ class Sample:
     how_to_get: str = ""
     phantom: bool = False
     derived: bool = False
+    needs: str = ""
 
     @property
     def available(self) -> bool:
         """Whether the sample can be opened now."""
+        if self.needs and not _installed_version(self.needs):
+            return False
         return self.phantom or self.derived or self.path is not None
 
     @property
@@ -314,16 +320,18 @@ def _from_data_folder(settings: Settings) -> list[Sample]:
             path=folder / "slide" / "tcga-cr-7395-01a-01-ts1.svs",
         )
     )
-    listed.append(
-        Sample(
-            id="ms-flair-07",
-            title="Brain with multiple sclerosis, FLAIR, 1 mm, 182×218×182",
-            kind="volume",
-            source="Lesjak et al., Neuroinformatics 2018, patient 07 (data folder)",
-            licence="CC BY",
-            path=folder / "mri" / "ms" / "patient07" / "FLAIR.nii.gz",
-        )
-    )
+    for patient in ("07", "19"):
+        for sequence in ("FLAIR", "T1", "T2"):
+            listed.append(
+                Sample(
+                    id=f"ms-{sequence.lower()}-{patient}",
+                    title=f"Brain with multiple sclerosis, {sequence}, 1 mm, 182×218×182",
+                    kind="volume",
+                    source=f"Lesjak et al., Neuroinformatics 2018, patient {patient} (data folder)",
+                    licence="CC BY",
+                    path=folder / "mri" / "ms" / f"patient{patient}" / f"{sequence}.nii.gz",
+                )
+            )
     return [item for item in listed if item.path is not None and item.path.is_file()]
 
 
@@ -365,7 +373,23 @@ def _phantoms() -> list[Sample]:
         )
         for seed, ef in BEATING
     ]
-    return [*flat, *solid, *beating]
+    get = {pack.name: f"Install it with `{pack.how_to_get}`." for pack in packs()}
+    lesions = {"multiple_sclerosis": "lesions as of multiple sclerosis", "tumour": "a tumour"}
+    brains = [
+        Sample(
+            id=brain_id(seed, sequence),
+            title=f"Phantom brain with {lesions[family]}, {sequence.upper()}, {'whole head' if head else 'stripped'}",
+            kind="volume",
+            source=f"brain phantom, patient {seed}: bent by a program out of the MNI152 template, not from a patient",
+            licence="made by this program from the ICBM template, whose notice has to be kept",
+            path=None,
+            phantom=True,
+            how_to_get=get.get("nilearn", ""),
+            needs="nilearn",
+        )
+        for seed, sequence, family, head in BRAINS
+    ]
+    return [*flat, *solid, *beating, *brains]
 
 
 def _retina_vessels(settings: Settings) -> np.ndarray:

@@ -73,7 +73,7 @@ def write_segmentation(
         omit_empty_frames=placed,
         **(_placement(highdicom, geometry) if placed else {}),
     )
-    _make_repeatable(made, provenance, identity)
+    make_repeatable(made, provenance, identity)
     put_mark(made, provenance)
     made.PatientIdentityRemoved = "YES"
     made.DeidentificationMethod = "Written without identity"
@@ -181,7 +181,7 @@ def _descriptions(dataset: Dataset, numbers: list[int]) -> list[SegmentDescripti
     return found
 
 
-def _make_repeatable(made: Dataset, provenance: Provenance, identity: str) -> None:
+def make_repeatable(made: Dataset, provenance: Provenance, identity: str) -> None:
     """Times and generated UIDs of the provenance and the content, so that equal input gives equal bytes."""
     from pydicom.uid import UID
 

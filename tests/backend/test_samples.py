@@ -147,6 +147,18 @@ def test_packs_are_pinned_and_their_state_is_told() -> None:
         assert line.startswith("#") or not line or line.partition("==")[0] in listed
 
 
+def test_brain_phantoms_need_the_atlas(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    brains = [item for item in samples("volume", settings) if item.phantom]
+    assert brains
+    monkeypatch.setattr("backend.samples._installed_version", lambda name: "")
+    for item in samples("volume", settings):
+        if item.phantom:
+            assert not item.available
+            assert "nilearn" in item.how_to_get
+            with pytest.raises(UserError, match="not installed"):
+                sample_file(item.id, settings)
+
+
 @pytest.mark.parametrize("sample_id", ["phantom-mortar-7", "retina", "ct-small"])
 def test_a_sample_becomes_an_artifact_with_its_source(runtime: Runtime, sample_id: str) -> None:
     view = accept_sample(runtime, sample_id, actor=LOCAL)
