@@ -32,7 +32,10 @@ SHIPPED = Path(__file__).resolve().parent.parent / "assets" / "weights"
 MODEL, CONFIG, CARD = "model.safetensors", "config.json", "CARD.md"
 CARD_HEADINGS = ("Trained on", "Training", "Measured results", "Limits", "Licence")
 """Headings every ``CARD.md`` must have, in any order and at any depth."""
-PARTS = {"echo": ("autoencoder", "image", "video", "student", "meter", "regressor")}
+PARTS = {
+    "echo": ("autoencoder", "image", "video", "student", "meter", "regressor"),
+    "anomaly": ("restorer", "autoencoder", "ddpm"),
+}
 """What is trained apart, of the systems that have several networks; their names begin so."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*(/[a-z0-9][a-z0-9_.-]*){0,3}")

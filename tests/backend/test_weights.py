@@ -105,9 +105,11 @@ def test_an_absent_echo_weight_names_its_part(weights: Weights, name: str, part:
 
 
 def test_the_parts_are_those_of_the_recipe() -> None:
-    from backend.training.echo import PARTS as RECIPES
+    from backend.training.anomaly import PARTS as ANOMALY
+    from backend.training.echo import PARTS as ECHO
 
-    assert set(RECIPES) <= set(PARTS["echo"])
+    assert set(ECHO) <= set(PARTS["echo"])
+    assert set(ANOMALY) == set(PARTS["anomaly"])
 
 
 @pytest.mark.parametrize("config", [None, "no json", "[]", "{}", '{"sha256": "abc"}', '{"sha256": 3}'])
