@@ -28,8 +28,8 @@ setup: ## Make the environment; over at once when nothing changed
 run: setup ## Set up, then open the workbench in a browser
 	@$(IN) -m app
 
-test: setup ## Set up, then run the tests (without the slow ones)
-	@$(IN) -m pytest -m "not slow"
+test: setup ## Set up, then run the tests, two files at a time (without the slow ones)
+	@$(IN) -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-all: setup ## Set up, then run every test
 	@$(IN) -m pytest

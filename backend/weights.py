@@ -297,6 +297,12 @@ def resolve_device(wanted: str = "auto") -> str:
     return wanted
 
 
+def section(card: str, heading: str) -> str:
+    """What a card says under a heading of :data:`CARD_HEADINGS`, or ''."""
+    found = re.search(rf"^#+\s*{re.escape(heading)}[ \t]*\n(.*?)(?=^#|\Z)", card, re.MULTILINE | re.DOTALL)
+    return found.group(1).strip() if found else ""
+
+
 def card_gaps(card: str) -> list[str]:
     """Headings of :data:`CARD_HEADINGS` that a card lacks."""
     present = {line.lstrip("#").strip().lower() for line in card.splitlines() if line.startswith("#")}

@@ -19,7 +19,7 @@ class TrainRequest:
 
     ``part``: which of :data:`PARTS`; ``data``: folder of real clips, for autoencoder and generators (the meters learn
     from phantoms, whose outlines are known); ``out``: folder that gets the weights and the checkpoint. ``clips``,
-    ``latents``, ``autoencoder`` and ``size`` are for the generators, see
+    ``latents``, ``autoencoder``, ``size`` and ``begin`` are for the generators, see
     :class:`backend.training.echo_generator.GeneratorRequest`; ``teacher``, ``steps`` and ``guidance`` are for the
     student, see :class:`backend.training.echo_student.StudentRequest`, whose size is its teacher's; ``validation``:
     held-out patients that measure a meter at the end.
@@ -36,6 +36,7 @@ class TrainRequest:
     latents: str = ""
     autoencoder: str = "echo/autoencoder"
     size: str = "small"
+    begin: str = ""
     teacher: str = "echo/video"
     steps: int = 4
     guidance: float = 1.5
@@ -88,6 +89,7 @@ def train(request: TrainRequest, *, progress: Progress | None = None, watch: Wat
                 latents=request.latents,
                 autoencoder=request.autoencoder,
                 size=request.size,
+                begin=request.begin,
             ),
             progress=progress,
             watch=watch,

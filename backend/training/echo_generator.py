@@ -18,6 +18,7 @@ from backend.training.recipe import SAMPLES, Progress, TrainReport, Watch, finis
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from backend.weights import WeightFile
     from models.echo.autoencoder import Autoencoder
     from models.echo.denoiser import Denoiser
     from models.fitting import FitState
@@ -45,7 +46,8 @@ class GeneratorRequest:
     ``part``: ``"image"`` or ``"video"``; ``data``: folder of real clips with their ejection fractions, ``None`` for
     ``clips`` phantom clips; ``latents``: file that keeps their codes, shared by both parts ('' for one in ``out``);
     ``autoencoder``: weights of the code to work in, which the generator then belongs to; ``size``: a name in
-    :data:`SIZES`; ``batch``: windows a step, or four times as many frames.
+    :data:`SIZES`; ``batch``: windows a step, or four times as many frames; ``begin``: name of weights of the same part
+    and size, or their folder, to go on from, '' to begin with nothing.
     """
 
     out: Path
@@ -56,6 +58,7 @@ class GeneratorRequest:
     latents: str = ""
     autoencoder: str = AUTOENCODER
     size: str = "small"
+    begin: str = ""
     batch: int = 8
     device: str = "cpu"
     seed: int = 0
@@ -73,7 +76,6 @@ def train_generator(
     """
     import torch
 
-    from models.echo.denoiser import Denoiser
     from models.fitting import Optimisation
 
     if request.minutes <= 0 or request.batch < 1 or request.clips < 50 or request.size not in SIZES:
@@ -84,13 +86,10 @@ def train_generator(
         )
     kept, autoencoder_sha256 = load_latents(request, progress)
     cut = held_out_count(kept, HELD_OUT)
-    image = request.part == "image"
     whole, difference = kept.spread()
     torch.manual_seed(request.seed)
-    width, depth, heads = SIZES[request.size][request.part]
-    model = Denoiser(
-        1 if image else 16, 1 if image else 4, not image, width, depth, heads, round(whole if image else difference, 3)
-    ).to(request.device)
+    model, earlier = _new_model(request, whole if request.part == "image" else difference, autoencoder_sha256)
+    model.to(request.device)
 
     def batch_of(step: int, rng: np.random.Generator) -> tuple[Tensor, ...]:
         return draw_batch(kept, request, rng, len(kept) - cut)
@@ -109,6 +108,7 @@ def train_generator(
             "batch": request.batch,
             "arguments": model.arguments,
             **_given(request, kept, autoencoder_sha256),
+            **({"begin": earlier.sha256} if earlier else {}),
         },
         config=Optimisation(learning_rate=1e-3, muon=2e-3, ema=0.999, weight_decay=0.0),
         progress=progress,
@@ -119,8 +119,9 @@ def train_generator(
         "class": "models.echo.denoiser:Denoiser",
         "arguments": model.arguments,
         "autoencoder_sha256": autoencoder_sha256,
+        **({"begin_sha256": earlier.sha256} if earlier else {}),
     }
-    text = _card(request, state, len(kept) - cut, each, model, kept.left_out)
+    text = _card(request, state, len(kept) - cut, each, model, kept.left_out, earlier)
     sheet(request.out / SAMPLES, model, load_autoencoder(request)[0], kept.reference[-cut:])
     return finish(
         request.out,
@@ -208,6 +209,40 @@ def _given(request: GeneratorRequest, kept: Latents, autoencoder_sha256: str) ->
     return found if request.autoencoder == AUTOENCODER else {**found, "autoencoder": autoencoder_sha256}
 
 
+def _new_model(request: GeneratorRequest, spread: float, autoencoder_sha256: str) -> tuple[Denoiser, WeightFile | None]:
+    """A network to train, and what it begins with. Raises ``UserError`` when that is of another kind or code."""
+    from safetensors.torch import load
+
+    from backend.settings import get_settings
+    from backend.weights import MODEL, Weights
+    from models.echo.denoiser import Denoiser
+
+    image = request.part == "image"
+    width, depth, heads = SIZES[request.size][request.part]
+    model = Denoiser(1 if image else 16, 1 if image else 4, not image, width, depth, heads, round(spread, 3))
+    if not request.begin:
+        return model, None
+    place = Path(request.begin)
+    earlier = Weights(get_settings()).find(place if (place / MODEL).is_file() else request.begin)
+    arguments = earlier.config.get("arguments", {})
+    if {**model.arguments, "spread": arguments.get("spread")} != arguments:
+        raise UserError(
+            f"The training cannot go on from the weights {earlier.name!r}.",
+            f"They are no {request.part} model of the size {request.size!r}.",
+            "Name weights of the same part and size, or leave them out.",
+        )
+    if earlier.config.get("autoencoder_sha256") != autoencoder_sha256:
+        raise UserError(
+            f"The training cannot go on from the weights {earlier.name!r}.",
+            f"They belong to another autoencoder than {request.autoencoder!r}.",
+            "Name the autoencoder they belong to.",
+        )
+    # The spread is part of what was learnt, so it stays.
+    model = Denoiser(**arguments)
+    model.load_state_dict(load(earlier.read()))
+    return model, earlier
+
+
 def load_autoencoder(request: GeneratorRequest) -> tuple[Autoencoder, str]:
     """The autoencoder whose code is worked in, on the CPU, and its SHA-256. Raises ``UserError`` for other weights."""
     from backend.settings import get_settings
@@ -251,8 +286,10 @@ def _card(
     each: dict[str, list[float]],
     model: Denoiser,
     left_out: tuple[str, ...],
+    earlier: WeightFile | None,
 ) -> str:
     from backend.training.topology_measure import interval
+    from backend.weights import section
 
     weights = sum(parameter.numel() for parameter in model.parameters())
     rows = "\n".join(
@@ -270,6 +307,12 @@ def _card(
         if request.data is None
         else f"{clips} stretches of clips that were given, with the ejection fractions of their table"
     )
+    before = (
+        f"It went on from weights with the SHA-256 {earlier.sha256[:16]}…, of whose training their card says:\n\n"
+        f"{section(earlier.card, 'Training')}\n\nThen:\n\n"
+        if earlier
+        else ""
+    )
     return f"""# Echo generator: {"frames" if request.part == "image" else "clips"}
 
 {what}, in the code of `{request.autoencoder}`, for an ejection fraction, a heart rate and a frame rate that are asked
@@ -281,7 +324,7 @@ for. Research use only. Not for diagnosis.
 
 ## Training
 
-`{request.command or "backend.training.echo_generator.train_generator"}`
+{before}`{request.command or "backend.training.echo_generator.train_generator"}`
 
 {state.seconds / 60:.1f} minutes, {state.step} steps, device {request.device} ({os.cpu_count()} cores seen), size
 {request.size}, {weights:,} weights, seed {request.seed}; loss of the last 200 steps {np.mean(state.losses[-200:]):.4f}.

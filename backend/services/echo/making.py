@@ -22,7 +22,7 @@ STEPS = 16
 """Steps where no number is asked for, but of the student, who has a number of its own."""
 SEED_RANGE = (0, 2**31 - 1)
 GUIDANCE_RANGE = (0.0, 10.0)
-JVID_SCHEDULE = "VVVVIVIV"
+JVID_SCHEDULE = "image_last(1)"
 """Which model works when, where nobody says; stretched over the steps."""
 MOST_CLIPS = 500
 """Clips of one batch."""

@@ -278,7 +278,7 @@ def test_empty_log_exports_and_unknown_format_does_not(log: AuditLog, tmp_path: 
 
 
 def test_two_processes_and_threads_append_to_one_chain(database_url: str) -> None:
-    count = 60
+    count = 200
     command = [sys.executable, "-m", "tests.backend.store.writers", "append", database_url]
     processes = [
         subprocess.Popen([*command, name, str(count)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,16 @@ def test_generators_learn_and_together_make_a_clip(home: Path, settings: Setting
         assert report.steps >= 1
         assert report.validation.keys() == {f"sigma={level}.loss" for level in ("0.1", "0.5", "2", "10")}
         assert card_gaps((home / part / "CARD.md").read_text()) == []
+    shared = {"part": "image", "minutes": 0.01, "clips": 50, "latents": str(latents), "seed": 1}
+    first = train(TrainRequest(home / "once", **shared, begin=str(home / "image")))
+    card = (home / "once" / "CARD.md").read_text()
+    before = json.loads((home / "image" / "config.json").read_text())["sha256"]
+    assert json.loads((home / "once" / "config.json").read_text())["begin_sha256"] == before
+    assert before[:16] in card
+    assert "`echo`" in card, "the training before it is told with it"
+    assert first.steps >= 1
+    with pytest.raises(UserError, match="no image model of the size 'small'"):
+        train(TrainRequest(home / "twice", **shared, begin=str(home / "video")))
     kept = np.load(latents)
     assert kept["codes"].shape == (50, LENGTH, 16, 7, 7)
     weights = Weights(settings)
