@@ -17,8 +17,7 @@ from backend.media.dicom_geometry import pixel_spacing_mm, plane, sort_planes, s
 from backend.media.dicom_open import open_dataset, text, whole_number
 from backend.media.limits import Limits
 from backend.media.marks import SOFTWARE, Mark, digest_uid
-from backend.media.write_dicom import put_mark, save
-from backend.media.write_dicom_seg import SERIES_NUMBER, make_repeatable
+from backend.media.write_dicom_seg import save_segments
 from backend.provenance import Provenance
 
 if TYPE_CHECKING:
@@ -55,30 +54,12 @@ def write_findings(
     stored[order] = labels
     stack = np.stack([stored == number for number in numbers], axis=-1).astype(np.uint8)
     identity = digest_uid("seg", Mark(provenance).to_text(), text(images[0], "SOPInstanceUID"), stack.tobytes())
-    made = highdicom.seg.Segmentation(
-        source_images=images,
-        pixel_array=stack,
-        segmentation_type="BINARY",
-        segment_descriptions=[
-            _description(highdicom, place, names[number - 1], provenance) for place, number in enumerate(numbers, 1)
-        ],
-        series_instance_uid=digest_uid("series", identity),
-        series_number=SERIES_NUMBER,
-        sop_instance_uid=identity,
-        instance_number=1,
-        manufacturer=SOFTWARE,
-        manufacturer_model_name=SOFTWARE,
-        software_versions=(provenance.code_version or "unknown")[:64],
-        device_serial_number="0",
-        content_label="FINDINGS",
-        omit_empty_frames=True,
+    descriptions = [
+        _description(highdicom, place, names[number - 1], provenance) for place, number in enumerate(numbers, 1)
+    ]
+    save_segments(
+        path, images, stack, descriptions, identity, provenance, content_label="FINDINGS", omit_empty_frames=True
     )
-    make_repeatable(made, provenance, identity)
-    put_mark(made, provenance)
-    made.PatientIdentityRemoved = "YES"
-    made.DeidentificationMethod = "Written without identity"
-    made.SeriesDescription = f"{SOFTWARE} {provenance.system} {provenance.action}"[:64]
-    save(path, made)
 
 
 def _images(source: Path, limits: Limits) -> tuple[list[Dataset], np.ndarray]:

@@ -6,7 +6,7 @@ the patient is not: whoever the source named, this file names nobody.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,11 +56,39 @@ def write_segmentation(
     if not stack.any():
         raise UserError("Nothing is left to write.", "A DICOM segmentation cannot be empty.", "Lower the threshold.")
     identity = digest_uid("seg", Mark(provenance).to_text(), text(dataset, "SOPInstanceUID"), stack.tobytes())
+    save_segments(
+        path,
+        [_reference(dataset, shape, geometry)],
+        stack.astype(np.uint8),
+        _descriptions(dataset, numbers),
+        identity,
+        provenance,
+        content_label="SEGMENTATION",
+        omit_empty_frames=placed,
+        **(_placement(highdicom, geometry) if placed else {}),
+    )
+
+
+def save_segments(
+    path: Path,
+    images: Sequence[Dataset],
+    stack: np.ndarray,
+    descriptions: Sequence[Any],
+    identity: str,
+    provenance: Provenance,
+    **more: Any,
+) -> None:
+    """Write binary segments, uint8 [D, H, W, segments], over ``images`` with the UID ``identity`` and without a name.
+
+    ``descriptions``: highdicom's, one a segment; ``more``: other arguments of highdicom's ``Segmentation``.
+    """
+    import highdicom
+
     made = highdicom.seg.Segmentation(
-        source_images=[_reference(dataset, shape, geometry)],
-        pixel_array=stack.astype(np.uint8),
+        source_images=images,
+        pixel_array=stack,
         segmentation_type="BINARY",
-        segment_descriptions=_descriptions(dataset, numbers),
+        segment_descriptions=descriptions,
         series_instance_uid=digest_uid("series", identity),
         series_number=SERIES_NUMBER,
         sop_instance_uid=identity,
@@ -69,11 +97,9 @@ def write_segmentation(
         manufacturer_model_name=SOFTWARE,
         software_versions=(provenance.code_version or "unknown")[:64],
         device_serial_number="0",
-        content_label="SEGMENTATION",
-        omit_empty_frames=placed,
-        **(_placement(highdicom, geometry) if placed else {}),
+        **more,
     )
-    make_repeatable(made, provenance, identity)
+    _make_repeatable(made, provenance, identity)
     put_mark(made, provenance)
     made.PatientIdentityRemoved = "YES"
     made.DeidentificationMethod = "Written without identity"
@@ -181,7 +207,7 @@ def _descriptions(dataset: Dataset, numbers: list[int]) -> list[SegmentDescripti
     return found
 
 
-def make_repeatable(made: Dataset, provenance: Provenance, identity: str) -> None:
+def _make_repeatable(made: Dataset, provenance: Provenance, identity: str) -> None:
     """Times and generated UIDs of the provenance and the content, so that equal input gives equal bytes."""
     from pydicom.uid import UID
 

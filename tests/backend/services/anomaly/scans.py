@@ -55,7 +55,7 @@ def write_series(folder: Path, array: np.ndarray, affine: np.ndarray) -> Path:
         slice_ = FileDataset(str(folder / "x"), Dataset(), file_meta=meta, preamble=b"\0" * 128)
         slice_.SOPClassUID, slice_.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
         slice_.StudyInstanceUID, slice_.SeriesInstanceUID, slice_.FrameOfReferenceUID = study, series, frame
-        slice_.Modality, slice_.PatientName, slice_.PatientID = "MR", "Doe^Jane", "4711"
+        slice_.Modality, slice_.PatientName, slice_.PatientID = "MR", "Doe^Jane", "ZEBEDEE-4711"
         slice_.InstanceNumber, slice_.SeriesNumber = number, 1
         slice_.Rows, slice_.Columns = array.shape[1], array.shape[0]
         slice_.PixelSpacing = [round(float(edges[1]), 6), round(float(edges[0]), 6)]

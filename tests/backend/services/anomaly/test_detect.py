@@ -124,7 +124,7 @@ def test_a_dicom_series_gives_a_segmentation_over_its_own_images(ready: Runtime,
     np.testing.assert_allclose(centre, result["findings"][0]["centroid_mm"], atol=0.05)
     assert np.linalg.norm(centre - SPOT_MM) < 2
     assert b"Doe" not in seg.read_bytes()
-    assert b"4711" not in seg.read_bytes()
+    assert b"ZEBEDEE" not in seg.read_bytes()
     # A reader judges; what is judged is in the log, and only what stays is exported.
     assert judge(ready, job, 1, "accepted", actor=COMMAND_LINE, reason="bright") == {1: "accepted"}
     judge(ready, job, 1, "accepted", actor=COMMAND_LINE)
