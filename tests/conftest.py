@@ -17,6 +17,10 @@ from backend.runtime import Runtime
 from backend.settings import Settings, get_settings
 from backend.store.database import Database
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Several tests share the cores: threads of one would wait for those of another.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 ROOT = Path(__file__).resolve().parent.parent
 
 

@@ -139,7 +139,7 @@ def test_run_again_restores_the_request(toy: Page) -> None:
     start(toy, steps=5)
     expect(toy.get_by_text("took 5 steps")).to_be_visible()
     toy.get_by_label("Steps").fill("9")
-    toy.get_by_role("button", name="Run again with this seed").click()
+    toy.get_by_role("button", name="Run again with these settings").click()
     expect(toy.get_by_label("Steps")).to_have_value("5")
 
 

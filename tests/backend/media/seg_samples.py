@@ -27,7 +27,7 @@ def series(depth: int, rows: int, columns: int) -> list:
         image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         image.SOPClassUID, image.SOPInstanceUID = CTImageStorage, generate_uid()
         image.StudyInstanceUID, image.SeriesInstanceUID, image.FrameOfReferenceUID = study, run, frame
-        image.PatientName, image.PatientID = "Doe^Jane", "4711"
+        image.PatientName, image.PatientID = "Doe^Jane", "ZEBEDEE-4711"
         image.PatientBirthDate, image.PatientSex = "19500101", "F"
         image.AccessionNumber, image.StudyID, image.StudyDate, image.StudyTime = "A1", "S1", "20200101", "120000"
         image.Modality, image.Rows, image.Columns = "CT", rows, columns

@@ -105,7 +105,7 @@ def test_a_changed_segmentation_lies_where_its_source_lay(tmp_path: Path, depth:
     assert header.FrameOfReferenceUID == pydicom.dcmread(tmp_path / "clean.dcm").FrameOfReferenceUID
     text = (tmp_path / "a.dcm").read_bytes()
     assert b"Doe" not in text
-    assert b"4711" not in text
+    assert b"ZEBEDEE" not in text
 
 
 def test_masks_that_do_not_fit_are_refused(tmp_path: Path) -> None:
