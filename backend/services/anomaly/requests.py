@@ -17,8 +17,6 @@ STRIDES = (8, 128)
 MOST_STEPS = 10
 HISTOGRAM_BINS = 64
 OUTSIDE = "outside labelled regions"
-RESULT_FILES = ("heat", "restored", "labels", "table", "panel", "segmentation", "mask")
-"""Fields of a :class:`DetectResult` that are artifact ids, in the order of their interest."""
 
 
 @dataclass(frozen=True)
