@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 AUTOENCODER, METER = "echo/autoencoder", "echo/meter2d"
 NO_EF, NO_PHASE = 0.1, {"image": 0.2, "video": 0.05}
 """Shares of the items that learn without an ejection fraction and without phases."""
-STILLS = 0.15
+STILLS = 0.3
 """Share of the frames of the image model that are end-diastolic references."""
 SIGMA_MEAN = {"image": -0.4, "video": 0.2}
 """Mean of ln σ in training. What a clip does as a whole, its ejection fraction first of all, is decided at high σ."""
