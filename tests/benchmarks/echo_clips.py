@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from multiprocessing import get_context
 from types import TracebackType
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from backend.errors import UserError
 from backend.settings import get_settings
 from backend.weights import Weights
 from models.echo.autoencoder import Autoencoder
@@ -23,11 +24,12 @@ from models.echo.meter import Meter
 from models.echo.regressor import Regressor, resample
 from models.phantoms.echo import clip
 
+STUDENT = "echo/student"
 WEIGHTS: dict[str, type[nn.Module]] = {
     "echo/autoencoder": Autoencoder,
     "echo/image": Denoiser,
     "echo/video": Denoiser,
-    "echo/student": Denoiser,
+    STUDENT: Denoiser,
     "echo/meter2d": Meter,
     "echo/regressor": Regressor,
 }
@@ -61,7 +63,7 @@ class How:
     """How networks make a clip; see :class:`models.echo.generate.GenerateConfig`."""
 
     schedule: str
-    steps: int
+    steps: int | None
     guidance: float
     sampler: str = "dpm"
     blend: bool = True
@@ -120,8 +122,21 @@ def make(wish: Asked, how: How) -> np.ndarray:
 
 @cache
 def networks() -> Models:
-    """The shipped generator."""
-    return Models(network("echo/autoencoder"), network("echo/image"), network("echo/video"))
+    """The shipped generator, with its few-step student where there is one."""
+    models = Models(network("echo/autoencoder"), network("echo/image"), network("echo/video"))
+    if not has_student():
+        return models
+    steps = int(Weights(get_settings()).find(STUDENT).config["steps"])
+    return replace(models, student=network(STUDENT), student_steps=steps)
+
+
+def has_student() -> bool:
+    """Whether a student of the video model is installed."""
+    try:
+        Weights(get_settings()).find(STUDENT)
+    except UserError:
+        return False
+    return True
 
 
 @cache

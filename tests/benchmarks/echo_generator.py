@@ -32,8 +32,10 @@ from tests.benchmarks.echo_clips import (
     asked,
     clip_features,
     frame_features,
+    has_student,
     make,
     network,
+    networks,
 )
 from tests.benchmarks.echo_downstream import Lesson, learn
 from tests.benchmarks.echo_statistics import Identity, distance, seam
@@ -81,6 +83,8 @@ def run(options: Options, report: Report) -> None:
         "lvdm": How("video", DEFAULT.steps, DEFAULT.guidance),
         "jvid": How(JVID_SCHEDULE, DEFAULT.steps, DEFAULT.guidance),
     }
+    if has_student():
+        how["student"] = How("video", None, DEFAULT.guidance, "student")
     with Cores() as cores:
         wishes = asked(REPORTED, 60 * many, LONG, LONG_FPS)
         clips = {name: cores.made(wishes, one) for name, one in how.items()}
@@ -93,7 +97,7 @@ def run(options: Options, report: Report) -> None:
         _steps(cores, how, 120 * many, report)
         _downstream(cores, how["jvid"], options, report)
         _seams(cores, how["lvdm"], 10 * many, report)
-        _beside_peer(cores, how["jvid"], 96 * many, report)
+        _beside_peer(cores, how, 96 * many, report)
     memory = peak_memory_mib(
         "from tests.benchmarks.echo_clips import How, asked, make\n"
         f"make(asked({REPORTED}, 1, 192, {LONG_FPS})[0], {how['jvid']!r})"
@@ -108,7 +112,9 @@ def _fractions(clips: dict[str, list[np.ndarray]], wishes: Sequence[Asked], repo
     assert isinstance(regressor, Regressor)
     truth = [wish.ef for wish in wishes]
     report.rows.append(_fraction_row("mean of all (baseline)", truth, [float(np.mean(truth))] * len(truth), seed)[0])
-    for name in ("phantom", "lvdm", "jvid"):
+    for name in ("phantom", "lvdm", "jvid", "student"):
+        if name not in clips:
+            continue
         for kind, key in (("area-length meter", f"ef.{name}"), ("regressor", f"ef_regressor.{name}")):
             found = [
                 (measure(meter, one, LONG_FPS) if kind != "regressor" else estimate(regressor, one, LONG_FPS)).ef
@@ -153,8 +159,10 @@ def _looks(clips: dict[str, list[np.ndarray]], report: Report) -> None:
     whole = {name: clip_features(made, LONG_FPS) for name, made in clips.items()}
     one_second = {name: clip_features([one[: LONG // 2] for one in made], LONG_FPS) for name, made in clips.items()}
     identity = Identity(frames["phantom"])
-    for name, title in (("real", "real"), ("lidm", "lidm"), ("lvdm", "lvdm"), ("jvid", "jvid")):
-        row: dict[str, object] = {"case": f"{len(clips[name])} clips against phantoms", "method": title}
+    for name in ("real", "lidm", "lvdm", "jvid", "student"):
+        if name not in clips:
+            continue
+        row: dict[str, object] = {"case": f"{len(clips[name])} clips against phantoms", "method": name}
         for key, features in (("fd_frame", frames), ("fd_clip16", one_second), ("fd_clip64", whole)):
             found = distance(features["phantom"], features[name])
             report.metrics[f"{key}.{name}"] = found.value
@@ -198,6 +206,10 @@ def _steps(cores: Cores, how: dict[str, How], count: int, report: Report) -> Non
         found = distance(real, clip_features(made, SHORT_FPS))
         report.metrics[f"steps.{steps}.fd_clip16"] = found.value
         rows.append((f"JVID, {steps} steps", found))
+    if "student" in how:
+        found = distance(real, clip_features(cores.made(wishes, how["student"]), SHORT_FPS))
+        report.metrics["steps.student.fd_clip16"] = found.value
+        rows.append((f"student, {networks().student_steps} steps", found))
     case = f"steps, {count} clips of 16"
     report.rows += [{"case": case, "method": method, "fd_clip16": str(found)} for method, found in rows]
 
@@ -220,12 +232,18 @@ def _downstream(cores: Cores, how: How, options: Options, report: Report) -> Non
         report.rows.append({**row, "case": f"EF of {len(truth)} phantoms"})
 
 
-def _beside_peer(cores: Cores, how: How, count: int, report: Report) -> None:
+def _beside_peer(cores: Cores, ways: dict[str, How], count: int, report: Report) -> None:
     """Our sampling beside a loop written the plain diffusers way on the same weights, alone on all cores."""
     whole = asked(REPORTED, 3, LONG, LONG_FPS)
-    ours = timed(lambda: [make(wish, how) for wish in whole], repeats=1).median / len(whole)
-    report.metrics["seconds_per_64_frames"] = ours
-    report.rows.append({"case": "speed", "method": "JVID", "s per 64 frames": f"{ours:.2f}"})
+    how, seconds = ways["jvid"], {}
+    for name in ("jvid", "student"):
+        if name in ways:
+            took = timed(lambda one=ways[name]: [make(wish, one) for wish in whole], repeats=1)  # type: ignore[misc]
+            seconds[name] = took.median / len(whole)
+            report.rows.append({"case": "speed", "method": name, "s per 64 frames": f"{seconds[name]:.2f}"})
+    ours = report.metrics["seconds_per_64_frames"] = seconds["jvid"]
+    if "student" in seconds:
+        report.metrics["student.seconds_per_64_frames"] = seconds["student"]
     wishes = asked(REPORTED + 40_000, count, SHORT, SHORT_FPS)
     try:
         theirs, clips = _peer([*whole, *wishes], len(whole), how.guidance)

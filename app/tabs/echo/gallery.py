@@ -19,19 +19,28 @@ FEW = 30  # points below which a correlation says little
 
 @dataclass(frozen=True)
 class Item:
-    """One clip: artifact ids, seed, EF asked for and measured in %, ``None`` where the meter found no ventricle."""
+    """One clip: artifact ids, seed, EF asked for and measured in %, ``None`` where the meter found no ventricle.
+
+    ``whole`` is false where there was no whole beat and what was measured is a lower bound.
+    """
 
     clip: str
     video: str
     seed: int
     ef: float
     measured: float | None
+    whole: bool = True
 
     @property
     def title(self) -> str:
         """Seed and EF in words."""
-        found = "unknown" if self.measured is None else f"{self.measured:.0f} %"
+        found = "unknown" if self.measured is None else f"{self.found} %"
         return f"Seed {self.seed}: EF {self.ef:.0f} % asked for, {found} measured"
+
+    @property
+    def found(self) -> str:
+        """The measured number, with a sign where it is a lower bound."""
+        return "?" if self.measured is None else f"{'' if self.whole else '≥ '}{self.measured:.0f}"
 
     @classmethod
     def of_artifact(cls, view: ArtifactView, video: str = "") -> Item:
@@ -39,12 +48,13 @@ class Item:
         told = view.properties
         found = told.get("measured_ef")
         seed = view.provenance.seed or 0
-        return cls(view.id, video, seed, float(told.get("ef", 0)), None if found is None else float(found))
+        measured, whole = None if found is None else float(found), bool(told.get("measured_whole_beat", True))
+        return cls(view.id, video, seed, float(told.get("ef", 0)), measured, whole)
 
 
 def item_of(made: Made) -> Item:
     """From a finished batch."""
-    return Item(made.clip, made.video, made.seed, made.ef, made.measured.ef)
+    return Item(made.clip, made.video, made.seed, made.ef, made.measured.ef, made.measured.whole)
 
 
 def items_of_job(runtime: Runtime, job: JobView) -> list[Item]:
@@ -73,7 +83,7 @@ def gallery_html(items: Sequence[Item], asked: int, into: str, *, finished: bool
     films = "".join(
         f'<button type="button" class="ss-film" data-fill="{escape(into)}" data-value="{escape(item.clip)}" '
         f'title="{escape(item.title)}"><video src="/api/artifacts/{escape(item.video)}#t=0.01" muted loop playsinline '
-        f'preload="metadata" width="112" height="112"></video><span>EF <b>{item.ef:.0f}</b> → {_found(item)} %</span>'
+        f'preload="metadata" width="112" height="112"></video><span>EF <b>{item.ef:.0f}</b> → {item.found} %</span>'
         "</button>"
         for item in items
     )
@@ -115,7 +125,3 @@ def scatter_html(items: Sequence[Item]) -> str:
         f'<ss-plot class="ss-echo-scatter" figure="{escape(json.dumps(figure))}"></ss-plot><p><small>Mean absolute '
         f"difference {error:.1f} points over {len(points)} clips, by a meter that is not exact itself.{few}</small></p>"
     )
-
-
-def _found(item: Item) -> str:
-    return "?" if item.measured is None else f"{item.measured:.0f}"

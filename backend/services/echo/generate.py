@@ -187,6 +187,7 @@ def make(
     facts = {
         "ef": wish.ef,
         "measured_ef": measured.ef,
+        "measured_whole_beat": measured.whole,
         "heart_rate": wish.heart_rate,
         "measured_heart_rate": measured.heart_rate,
         "model": model,
