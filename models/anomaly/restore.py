@@ -81,7 +81,7 @@ def window_places(
     counts = np.zeros((foreground.shape[0] + 1, foreground.shape[1] + 1), np.int64)
     counts[1:, 1:] = foreground.cumsum(0).cumsum(1)
     found = []
-    rows, columns = (_starts(foreground.any(1 - axis), window, stride, whole) for axis in (0, 1))
+    rows, columns = (_starts(np.asarray(foreground.any(1 - axis)), window, stride, whole) for axis in (0, 1))
     for row, column in product(rows, columns):
         below, right = row + window, column + window
         inside = counts[below, right] - counts[row, right] - counts[below, column] + counts[row, column]
