@@ -128,6 +128,7 @@ for _system in (
         paper="Ensembled Cold-Diffusion Restorations for Unsupervised Anomaly Detection (arXiv 2407.06635)",
         summary="Brain-MRI heat-maps of what does not look healthy.",
         service="backend.services.anomaly",
+        benchmark="tests.benchmarks.anomaly",
     ),
     System(
         name="reliability",

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
 from scipy import ndimage
 
+from models.anomaly.network import Restorer
+from models.anomaly.preprocess import Grid, working_grid
 from models.metrics.ranking import average_precision, best_dice
+from models.phantoms.brain import subject
+from tests.backend.services.anomaly.scans import ball, write_volume
+from tests.benchmarks import anomaly
+from tests.benchmarks.anomaly_cases import SLAB, Template, into_atlas, laid, patients, read_case, slabs
+from tests.benchmarks.anomaly_methods import METHODS, Task, Worker
 from tests.benchmarks.anomaly_scores import drawn_weights, interval, mean_of, score, truth_of
+from tests.benchmarks.anomaly_speed import speed
+from tests.benchmarks.harness import Options, Report
+from tests.models.phantoms.brain_atlas import ball_atlas
+
+TINY: dict[str, Any] = {"widths": (8, 16), "layers": 1, "patch": 4}
 
 
 @pytest.fixture(scope="module")
@@ -62,3 +79,115 @@ def test_a_perfect_map_and_the_recall_of_what_lies_above_healthy_voxels(brain: t
     assert score(0 * lesions, truth_of(lesions, inside, 0.001), resamples=5).bins["large"].recall == 0
     with pytest.raises(ValueError, match="no lesion"):
         truth_of(lesions, ~inside, 0.001)
+
+
+def small(kind: Any, seed: int) -> Restorer:
+    """A network of no zeros, so that it changes what it sees."""
+    torch.manual_seed(seed)
+    model = Restorer(kind, **TINY).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn(parameter.shape))
+    return model
+
+
+@pytest.fixture
+def patient(tmp_path: Path) -> Path:
+    """``<data>/mri/set/one`` with FLAIR and lesions of 2 mm voxels, one of them with half of it outside."""
+    folder = tmp_path / "mri" / "set" / "one"
+    folder.mkdir(parents=True)
+    affine = np.diag([2.0, 2.0, 2.0, 1.0])
+    affine[:3, 3] = -27
+    image, spot = ball((28, 28, 28), affine)
+    spot[14, 14, 2:5] = True
+    write_volume(folder / "FLAIR.nii.gz", image, affine)
+    write_volume(folder / "lesions.nii.gz", spot.astype(np.uint8), affine)
+    return folder
+
+
+def test_a_patient_is_read_on_the_working_grid(patient: Path) -> None:
+    assert patients(patient.parent) == [patient]
+    case = read_case(patient, "flair", None)
+    assert case.image.shape == (56, 56, 56)
+    assert case.spacing_mm == (1, 1, 1)
+    assert case.inside.sum() == pytest.approx(4 / 3 * np.pi * 22**3, rel=0.03)
+    assert not case.image[~case.inside].any()
+    assert case.image[case.lesions & case.inside].mean() > case.image[case.inside].mean() + 0.2
+    assert case.lesions.sum() == pytest.approx(4 / 3 * np.pi * 5**3, rel=0.2), "a voxel of 2 mm becomes eight of 1 mm"
+
+
+def test_every_method_is_measured_on_a_patient_and_told(patient: Path) -> None:
+    worker = Worker(None)
+    worker.ours = {0: small("restorer", 0), 1: small("restorer", 1)}
+    worker.others = {"autoencoder": small("autoencoder", 0), "ddpm": small("ddpm", 0)}
+    found = worker.do(Task(patient=patient, sequence="flair"))
+    assert set(found.patients[0]) == set(METHODS) - {"zscore"}
+    assert set(found.patients[1]) == {"single", "ensemble", "signed", "combined", "smooth_ensemble", "smooth_signed"}
+    assert found.seconds > 0
+    assert found.facts["lesions"] >= 1
+    report = Report()
+    anomaly._tables({anomaly.Scan("set", "one", "flair"): found}, report)
+    line = json.loads(report.json_line("anomaly"))["metrics"]
+    of = found.patients[0]
+    assert line["set.flair.smooth.ap"] == line["set.one.flair.smooth.ap"] == of["smooth"].ap
+    assert line["seed1.set.flair.ensemble.dice"] == found.patients[1]["ensemble"].dice
+    gain = of["combined"].ap - of["smooth"].ap
+    assert line["set.flair.combined_minus_smooth.ap"] == pytest.approx(gain)
+    assert line["set.flair.combined_minus_smooth.ap_least"] == pytest.approx(gain)
+    assert line["seed1.set.flair.ensemble_minus_ddpm.ap"] == pytest.approx(
+        found.patients[1]["ensemble"].ap - of["ddpm"].ap
+    )
+    assert line["set.flair.intensity.medium.ap_lo"] <= line["set.flair.intensity.medium.ap_hi"]
+    assert len(report.rows) == 2 * (len(found.patients[0]) + len(found.patients[1]))
+
+
+def test_a_patient_on_the_data_folder_becomes_tasks_and_what_is_missing_is_told(patient: Path) -> None:
+    report = Report()
+    scans, tasks = anomaly._patients(Options("anomaly", data=patient.parents[2]), report)
+    assert scans == [anomaly.Scan("set", "one", "flair")]
+    assert [task.patient for task in tasks] == [patient]
+    assert report.skipped == ["set one: no T2.nii.gz", "set one: no T1.nii.gz"]
+    anomaly._patients(Options("anomaly"), report)
+    assert "no folder" in report.skipped[-1]
+
+
+def test_phantoms_come_as_slabs_through_their_lesions() -> None:
+    atlas = ball_atlas()
+    found = list(slabs(7, ("tumour", "rings"), ("flair", "t1"), atlas))
+    assert [(family, case.sequence) for family, case in found] == [
+        ("tumour", "flair"), ("tumour", "t1"), ("rings", "flair"), ("rings", "t1"),
+    ]  # fmt: skip
+    for _, case in found:
+        assert case.image.shape == (SLAB, *atlas.shape[:2])
+        assert case.lesions.any()
+        assert not (case.lesions & ~case.inside).any()
+        assert not case.image[~case.inside].any()
+        assert case.image.max() <= 1
+
+
+def test_a_healthy_person_laid_into_the_atlas_looks_like_its_template() -> None:
+    atlas = ball_atlas()
+    who = subject(atlas, 7)
+    back = into_atlas(who)
+    assert 0.9 < np.linalg.det(back[:3, :3]) / (1 / who.traits.size) < 1.1, "smaller persons are stretched"
+    grid = working_grid(Grid(atlas.shape, atlas.affine), 2.0)
+    maps = np.stack([laid(seed, grid, atlas=atlas)[0] for seed in (7, 8, 9)])
+    made = Template({"flair": maps.mean(0)}, {"flair": maps.std(0)}, grid)
+    _, case = next(slabs(7, ("tumour",), ("flair",), atlas))
+    deviations = made.deviations(case, case.image)
+    healthy = case.inside & ~case.lesions
+    assert np.median(deviations[healthy]) < 2
+    assert not deviations[~case.inside].any()
+    assert made.deviations(case, case.image + 3 * case.lesions)[case.lesions].min() > np.median(deviations[healthy])
+
+
+def test_the_plain_loop_finds_the_same_and_takes_longer() -> None:
+    rng = np.random.default_rng(0)
+    volume = ndimage.gaussian_filter(rng.random((3, 192, 192)), (0, 2, 2)).astype(np.float32)
+    inside = np.zeros(volume.shape, bool)
+    inside[:2, 40:170, 60:150] = True
+    found = speed(small("restorer", 0), "flair", volume * inside, inside)
+    assert found["difference_same_places"] < 1e-5
+    assert found["speedup_vs_plain_loop"] > 3
+    assert found["speedup_vs_plain_loop"] > found["speedup_vs_plain_loop_same_places"] > 1
+    assert 0 < found["difference_of_places_mean"] < found["heat_mean"]
