@@ -11,12 +11,13 @@ import pytest
 import torch
 from scipy import ndimage
 
+from models.anomaly.combine import Rule
 from models.anomaly.network import Restorer
 from models.anomaly.preprocess import Grid, working_grid
 from models.metrics.ranking import average_precision, best_dice
 from models.phantoms.brain import subject
 from tests.backend.services.anomaly.scans import ball, write_volume
-from tests.benchmarks import anomaly
+from tests.benchmarks import anomaly, anomaly_choice
 from tests.benchmarks.anomaly_cases import SLAB, Template, into_atlas, laid, patients, read_case, slabs
 from tests.benchmarks.anomaly_methods import METHODS, Task, Worker
 from tests.benchmarks.anomaly_scores import drawn_weights, interval, mean_of, score, truth_of
@@ -191,3 +192,14 @@ def test_the_plain_loop_finds_the_same_and_takes_longer() -> None:
     assert found["speedup_vs_plain_loop"] > 3
     assert found["speedup_vs_plain_loop"] > found["speedup_vs_plain_loop_same_places"] > 1
     assert 0 < found["difference_of_places_mean"] < found["heat_mean"]
+
+
+def test_the_rule_is_the_best_on_phantoms() -> None:
+    tried = anomaly_choice.person(7, ball_atlas(), small("restorer", 0), ("tumour",))
+    assert {one.sequence for one in tried} == {"flair", "t2", "t1"}
+    rule, mean = anomaly_choice.choose(tried, "flair")
+    of_flair = np.array([one.rules for one in tried if one.sequence == "flair"])
+    assert mean == of_flair.mean(0).max() == of_flair[:, anomaly_choice.RULES.index(rule)].mean()
+    plain = anomaly_choice.RULES.index(Rule(0.0, "brighter", 1.0))
+    for one in tried:
+        assert one.rules[plain] == pytest.approx(one.plain["smooth"])
