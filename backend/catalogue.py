@@ -127,7 +127,9 @@ for _system in (
         title="Anomaly",
         paper="Ensembled Cold-Diffusion Restorations for Unsupervised Anomaly Detection (arXiv 2407.06635)",
         summary="Brain-MRI heat-maps of what does not look healthy.",
+        state="first part",
         service="backend.services.anomaly",
+        tab="app.tabs.anomaly",
         benchmark="tests.benchmarks.anomaly",
     ),
     System(

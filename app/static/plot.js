@@ -1,7 +1,7 @@
 // <ss-plot>: a Plotly figure in the colours of the page, with a line that follows the player.
 //
 //   figure = { traces: [Plotly trace, …], x: "title", y: "title", label: "what it shows", range?: { x: [a, b], y: [a, b] },
-//              shapes?, annotations?, height? }                                            as JSON, or draw(figure)
+//              shapes?, annotations?, height?, log? }                                            as JSON, or draw(figure)
 //
 // cursor(x) moves the line; a click in the plot fires "ss-plot-pick" with { x }. Plotly is fetched from this server when
 // the first plot is drawn. Colours of traces are their own; axes, text and grid follow light and dark.
@@ -9,6 +9,7 @@ import { Part, element, errorBox } from "/static/theme/common.js";
 
 const LIBRARY = "/static/vendor/plotly/plotly.js";
 const MARGIN = { l: 56, r: 16, t: 12, b: 44 };
+const LOG = { type: "log", exponentformat: "none", dtick: 1 };
 const STYLE = new CSSStyleSheet();
 STYLE.replaceSync(`
 .pl-box { position: relative; min-width: 0; }
@@ -93,7 +94,7 @@ class Plot extends Part {
     this.dataset.ready = "true";
   }
 
-  layout({ x, y, range = {}, shapes = [], annotations = [], height = 240, legend = true }) {
+  layout({ x, y, range = {}, shapes = [], annotations = [], height = 240, legend = true, log = false }) {
     const colour = (name) => getComputedStyle(this).getPropertyValue(name).trim();
     const axis = (title, between) => ({
       title: { text: title, standoff: 8 }, gridcolor: colour("--border-color-primary"), linecolor: colour("--border-color-primary"),
@@ -103,7 +104,7 @@ class Plot extends Part {
       height, margin: MARGIN, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", colorway: COLOURS,
       width: Math.max(200, Math.floor(this.clientWidth)), hovermode: "closest", shapes, annotations,
       font: { family: getComputedStyle(this).fontFamily, size: 12.5, color: colour("--body-text-color") },
-      xaxis: axis(x, range.x), yaxis: axis(y, range.y), showlegend: legend,
+      xaxis: axis(x, range.x), yaxis: { ...axis(y, range.y), ...(log ? LOG : {}) }, showlegend: legend,
       legend: { orientation: "h", x: 1, xanchor: "right", y: 1.02, yanchor: "bottom", bgcolor: "rgba(0,0,0,0)" },
       hoverlabel: { bgcolor: colour("--background-fill-primary"), font: { color: colour("--body-text-color") } },
     };

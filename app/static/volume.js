@@ -1,12 +1,14 @@
 // <ss-volume>: volumes side by side, in three planes and in 3D, at one place and from one side, with overlays in colour.
 //
 //   panes = [{ title, base: LAYER, overlays: [LAYER, …], slices: { count: [x, y, z], url: (axis, index) => "…" } }, …]
-//   LAYER = { id, artifact | url, colormap, min, max, opacity, labels: { 1: "#rrggbb", … }, title }
+//   LAYER = { id, artifact | url, colormap, min, max, opacity, labels: { 1: "#rrggbb", … }, title, fromZero }
 //
 // `artifact` is the id of a stored NIfTI file, `url` another address of one. `labels` colours a map of whole numbers, all
-// others take a named `colormap` between `min` and `max`. An overlay with a `title` gets a slider of its own. The same
-// list can stand in the attribute `panes` as JSON (then `slices.url` is a text with {axis} and {index} in it).
-// Where the browser has no WebGL2, single slices are shown as pictures. Fires "ss-place" with the voxel in view.
+// others take a named `colormap` between `min` and `max`; with `fromZero` its colours run from 0 to `max`, and what lies
+// below `min` is clear. An overlay with a `title` gets a slider of its own. The same list can stand in the attribute
+// `panes` as JSON (then `slices.url` is a text with {axis} and {index} in it). Where the browser has no WebGL2, or the
+// element the attribute `pictures` (for scans of one slice), single slices are shown as pictures. Fires "ss-place" with
+// the voxel in view.
 import { STYLE } from "./volume_style.js";
 
 const VIEWER = "/static/vendor/niivue/niivue.js";
@@ -74,6 +76,7 @@ class Volumes extends HTMLElement {
     if (!this.root) this.build();
     this.given = panes;
     this.tell("");
+    if (this.hasAttribute("pictures")) return this.loadSlices(panes, "");
     if (!hasWebgl2()) return this.loadSlices(panes, NO_WEBGL);
     try {
       library ??= import(VIEWER);
@@ -99,11 +102,11 @@ class Volumes extends HTMLElement {
       pane.viewer = new Niivue({
         backColor: [0.043, 0.051, 0.059, 1],
         crosshairColor: [0.95, 0.3, 0.25, 0.9],
-        crosshairWidth: 0.4,
+        crosshairWidth: this.hasAttribute("smooth") ? 1 : 0.4,
         crosshairGap: 6,
         isRadiologicalConvention: true,
         show3Dcrosshair: true,
-        isNearestInterpolation: true,
+        isNearestInterpolation: !this.hasAttribute("smooth"),
         isOrientCube: false,
         multiplanarForceRender: true,
         dragAndDropEnabled: false,
@@ -166,7 +169,9 @@ class Volumes extends HTMLElement {
     viewer.updateGLVolume();
   }
 
-  colour(volume, { labels }) {
+  colour(volume, { labels, fromZero }) {
+    // In volumes, 2 is what NiiVue calls translucent and draws clear below the minimum; 1 is the other way round.
+    if (fromZero) volume.colormapType = 2;
     if (!labels) return;
     const codes = Object.keys(labels).map(Number).sort((a, b) => a - b);
     const parts = codes.map((code) => rgb(labels[code]));
@@ -175,7 +180,7 @@ class Volumes extends HTMLElement {
       labels: ["", ...codes.map(String)] });
   }
 
-  // Changes how an overlay looks, in every pane that has it: { opacity, labels }.
+  // Changes how an overlay looks, in every pane that has it: { opacity, labels, min }.
   overlay(id, change) {
     for (const pane of this.panes) {
       const at = (pane.layers ?? []).findIndex((layer) => layer.id === id);
@@ -183,6 +188,7 @@ class Volumes extends HTMLElement {
       Object.assign(pane.layers[at], change);
       if (!pane.viewer) continue;
       if (change.labels) this.colour(pane.viewer.volumes[at], pane.layers[at]);
+      if (change.min !== undefined) pane.viewer.volumes[at].cal_min = change.min;
       if (change.opacity !== undefined) pane.viewer.setOpacity(at, change.opacity);
       else pane.viewer.updateGLVolume();
     }
@@ -199,21 +205,26 @@ class Volumes extends HTMLElement {
     }
     for (const { viewer } of this.panes) {
       if (!viewer?.volumes.length) continue;
-      const affine = viewer.volumes[0].hdr.affine;
-      const mm = [0, 1, 2].map((row) => affine[row][0] * voxel[0] + affine[row][1] * voxel[1] + affine[row][2] * voxel[2] + affine[row][3]);
-      viewer.scene.crosshairPos = viewer.mm2frac(mm);
+      // Not through millimetres: in tilted scans those of the viewer are not those of the file.
+      viewer.scene.crosshairPos = sides(viewer.volumes[0]).map(({ from, side, flipped }) => (
+        ((flipped ? side - 1 - voxel[from] : voxel[from]) + 0.5) / side));
       viewer.drawScene();
     }
     this.panes[0]?.viewer?.createOnLocationChange();
   }
 
   placed(pane, place) {
-    const value = place.values[0];
-    if (!value) return;
-    const voxel = [...value.vox].slice(0, 3).map(Math.round);
+    const volume = pane.viewer.volumes[0];
+    if (!volume || !place.values[0]) return;
+    const voxel = [0, 0, 0];
+    sides(volume).forEach(({ from, side, flipped }, axis) => {
+      const at = Math.min(side - 1, Math.max(0, Math.floor(pane.viewer.scene.crosshairPos[axis] * side)));
+      voxel[from] = flipped ? side - 1 - at : at;
+    });
     this.wanted = voxel;
     this.dataset.voxel = voxel.join(" ");
-    const mm = [...place.mm].slice(0, 3).map((number) => number.toFixed(1)).join(", ");
+    const mm = [0, 1, 2].map((row) => volume.hdr.affine[row])
+      .map((row) => (row[0] * voxel[0] + row[1] * voxel[1] + row[2] * voxel[2] + row[3]).toFixed(1)).join(", ");
     this.find(".sv-place").textContent = `voxel ${voxel.join(", ")}` + (this.hasAttribute("no-mm") ? "" : ` · ${mm} mm`);
     this.dispatchEvent(new CustomEvent("ss-place", { detail: { voxel, values: place.values.map((item) => item.value) }, bubbles: true }));
   }
@@ -343,6 +354,12 @@ class Volumes extends HTMLElement {
     if (on && !(this.view in ACROSS)) this.view = "axial";
     this.markView();
   }
+}
+
+// Of each axis that is shown (to the right, the front and the top of the body): which axis of the file lies along it, how
+// many voxels it has, and whether it runs the other way.
+function sides({ permRAS, hdr }) {
+  return permRAS.map((axis) => ({ from: Math.abs(axis) - 1, side: hdr.dims[Math.abs(axis)], flipped: axis < 0 }));
 }
 
 function rgb(hex) {

@@ -24,5 +24,6 @@ figure > div { position: relative; height: var(--volume-height, min(58vh, 480px)
 canvas { display: block; width: 100%; height: 100%; }
 img { width: 100%; height: 100%; object-fit: contain; image-rendering: pixelated; }
 .sv-slice { width: 100%; margin-top: 8px; accent-color: var(--color-accent); }
+:host([pictures]) :is(.sv-views, .sv-slice) { display: none; }
 :host([flat]) .sv-views button:is([data-view="planes"], [data-view="render"]) { display: none; }
 `;
