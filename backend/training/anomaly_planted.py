@@ -36,8 +36,9 @@ SMOOTH_MM = 1.0
 SEVERITIES = {"restorer": (0.005, 0.051, 0.27, 0.73), "ddpm": (0.27,), "autoencoder": (1.0,)}
 """What each network is asked for: the ensemble of the paper; one noise level; the autoencoder is told none."""
 STRIDE = 32
-SCORES = ("absolute", "brighter")
-"""Heat-maps: mean |x − f|, and mean of what is brighter than its restoration."""
+SCORES = ("absolute", "brighter", "combined")
+"""Heat-maps: mean |x − f|, mean of what is brighter than its restoration, and that of ``models.anomaly.combine``, here
+smoothed within slices only, so that thresholds for a volume are rather too high."""
 
 
 @dataclass(frozen=True)
@@ -129,10 +130,11 @@ def measure(
     """Average precision inside the brain, and how high healthy slices score.
 
     The first: ``<method>, <families>.<sequence>`` → one value for each patient and family, over the slices of both
-    together; families are those that a training may see and those that it may not (``unseen``). Methods: intensity, the
-    same smoothed, the restoration's |x − f|, the same smoothed, and what is brighter than restored. The second:
-    sequence, or unknown for all of them, → :data:`SCORES` → :func:`models.anomaly.healthy.healthy_table` of slices
-    without a lesion. ``callback(fraction)`` before every slice may raise to stop.
+    together; families are those that a training may see and those that it may not (``unseen``). Methods: intensity,
+    the same smoothed, the restoration's |x − f|, the same smoothed, what is brighter than restored, and the two
+    together. The second: sequence, or unknown for all of them, → :data:`SCORES` →
+    :func:`models.anomaly.healthy.healthy_table` of slices without a lesion. ``callback(fraction)`` before every
+    slice may raise to stop.
     """
     from models.anomaly.healthy import healthy_table
     from models.anomaly.network import SEQUENCES
@@ -175,7 +177,8 @@ def measure(
 
 
 def heats_of(model: Restorer, image: np.ndarray, sequence: str) -> np.ndarray:
-    """:data:`SCORES` of the middle of a stack uint8 [1 + 2·neighbours, H, W], float32 [2, H, W]."""
+    """:data:`SCORES` of the middle of a stack uint8 [1 + 2·neighbours, H, W], float32 [3, H, W]."""
+    from models.anomaly.combine import combine
     from models.anomaly.network import restoring
     from models.anomaly.restore import RestoreConfig, restore_volume
 
@@ -184,8 +187,11 @@ def heats_of(model: Restorer, image: np.ndarray, sequence: str) -> np.ndarray:
     foreground[np.arange(len(image)) != middle] = False
     side = min(128, *image.shape[1:])
     config = RestoreConfig(SEVERITIES[model.kind], window=side, stride=min(STRIDE, side), neighbours=model.neighbours)
-    made = restore_volume(restoring(model, sequence), grey(image), foreground, config)
-    return np.stack([made.absolute[middle], made.brighter[middle]])
+    values = grey(image)
+    made = restore_volume(restoring(model, sequence), values, foreground, config)
+    absolute, brighter = made.absolute[middle], made.brighter[middle]
+    together = combine(values[middle], absolute, brighter, foreground[middle], sequence, (1.0, 1.0))
+    return np.stack([absolute, brighter, together])
 
 
 def grey(image: np.ndarray) -> np.ndarray:
@@ -202,4 +208,5 @@ def _methods(middles: np.ndarray, heats: list[np.ndarray], indices: np.ndarray) 
         "restoration": heat,
         "smoothed restoration": [ndimage.gaussian_filter(image, SMOOTH_MM) for image in heat],
         "brighter than restored": [heats[i][1] for i in indices],
+        "combined": [heats[i][2] for i in indices],
     }

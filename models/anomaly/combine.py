@@ -52,7 +52,7 @@ def combine(
     *,
     rule: Rule | None = None,
 ) -> np.ndarray:
-    """Heat-map float32 in 0…1, of the shape of all, and 0 outside of ``foreground``, bool.
+    """Heat-map float32 ≥ 0, to 1 where residuals are, of the shape of all, and 0 outside of ``foreground``, bool.
 
     ``image``: grey values in 0…1; ``absolute`` and ``brighter``: as of :class:`models.anomaly.restore.Restored`;
     ``spacing_mm``: edges of a voxel, axis by axis; ``rule``: another than that of ``sequence`` in :data:`RULES` (that

@@ -9,7 +9,7 @@ from backend.jobs.contract import Action, JobContext
 
 WEIGHTS = "anomaly/restorer"
 Sequence = Literal["auto", "unknown", "t1", "t2", "flair"]
-Score = Literal["absolute", "brighter"]
+Score = Literal["absolute", "brighter", "combined"]
 SEVERITIES = (0.005, 0.051, 0.27, 0.73)
 """Of the published ensemble."""
 MOST_SEVERITIES = 8
@@ -23,12 +23,13 @@ OUTSIDE = "outside labelled regions"
 class DetectRequest:
     """Look for what does not look healthy in one scan.
 
-    ``source``: artifact id of a NIfTI, a DICOM series or slice, or a grey picture; ``mask``: that of a brain mask on
-    the same voxels, '' for ours. ``sequence`` "auto" guesses it. ``score``: |x − f|, or only what is brighter than
-    restored. ``severities``, ``steps`` and ``stride`` (pixels): see :class:`models.anomaly.restore.RestoreConfig`; how
-    many neighbouring slices are seen is a matter of the ``weights``. ``rate``: share of healthy voxels that the
-    threshold lets through; a ``threshold`` above 0 is taken instead. Findings below ``least_ml`` are left out.
-    ``names``: register to the atlas, for MNI coordinates and names of regions.
+    ``source``: artifact id of a NIfTI, a DICOM series or slice, or a grey picture; ``mask``: that of a brain mask
+    on the same voxels, '' for ours. ``sequence`` "auto" guesses it. ``score``: |x − f|, only what is brighter than
+    restored, or the grey values and a restoration together (:mod:`models.anomaly.combine`). ``severities``,
+    ``steps`` and ``stride`` (pixels): see :class:`models.anomaly.restore.RestoreConfig`; how many neighbouring
+    slices are seen is a matter of the ``weights``. ``rate``: share of healthy voxels that the threshold lets
+    through; a ``threshold`` above 0 is taken instead. Findings below ``least_ml`` are left out. ``names``: register
+    to the atlas, for MNI coordinates and names of regions.
     """
 
     source: str

@@ -212,7 +212,7 @@ def _conclude(
     from models.anomaly.findings import find
 
     scan = ready.scan
-    work = from_slices(made.brighter if request.score == "brighter" else made.absolute)
+    work = _scored(request, ready, made)
     mask = resample(ready.mask, ready.grid, scan.grid) >= 0.5
     heat = np.where(mask, np.maximum(resample(work, ready.grid, scan.grid), 0), 0).astype(np.float32)
     change = (from_slices(made.healthy) - ready.image) * ready.mask * ready.unit
@@ -241,6 +241,16 @@ def _conclude(
         (*ready.notes, *notes),
         seconds,
     )
+
+
+def _scored(request: DetectRequest, ready: Prepared, made: Restored) -> np.ndarray:
+    """The heat-map that was asked for, float32 [X, Y, Z] on the working grid."""
+    absolute, brighter = from_slices(made.absolute), from_slices(made.brighter)
+    if request.score == "combined":
+        from models.anomaly.combine import combine
+
+        return combine(ready.image, absolute, brighter, ready.mask, ready.sequence, ready.grid.spacing_mm)
+    return brighter if request.score == "brighter" else absolute
 
 
 def _threshold(request: DetectRequest, ready: Prepared, work: np.ndarray, config: dict[str, Any]) -> tuple[float, str]:

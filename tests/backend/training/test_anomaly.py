@@ -168,13 +168,16 @@ def test_it_learns_and_finds_an_easy_lesion(kept: Slices, folder: Path) -> None:
 def test_measures_and_thresholds(planted: Planted) -> None:
     each, healthy = measure(Restorer(**TINY), planted)
     methods = {key.rpartition(", ")[0] for key in each}
-    assert methods >= {"intensity", "smoothed intensity", "restoration"}
+    assert methods >= {"intensity", "smoothed intensity", "restoration", "combined"}
     assert {key.rpartition(", ")[2] for key in each} <= {
         f"{kind}.{sequence}" for kind in ("training", "unseen") for sequence in ("t1", "t2", "flair")
     }
     assert all(0 <= value <= 1 for values in each.values() for value in values)
     assert table_of({"healthy": healthy}, "flair", "absolute") == [0.0] * 11, "an identity changes nothing"
     assert table_of({"healthy": healthy}, "pd", "brighter") is not None
+    combined = table_of({"healthy": healthy}, "flair", "combined")
+    assert combined is not None
+    assert 0 < combined[0] <= combined[-1] < 1, "brightness counts, whatever the restoration"
     assert "rings" in UNSEEN
 
 

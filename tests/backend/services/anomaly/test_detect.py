@@ -102,6 +102,22 @@ def test_a_spot_is_found_where_it_lies_through_an_oblique_grid_of_thick_slices(
     assert result["unlike"] == ""  # a slab this thin is not measured by its volume
 
 
+def test_the_combined_score_follows_brightness_and_restoration(
+    ready: Runtime, volume: tuple[Path, np.ndarray, np.ndarray]
+) -> None:
+    path, spot, _ = volume
+    given = {"source": _take(ready, path), "names": False, "sequence": "flair", **FAST}
+    _, result = _done(ready, "detect", score="combined", **given)
+    heat = read_nifti(ready.artifacts.path(result["heat"]), LIMITS).array
+    inside = read_nifti(ready.artifacts.path(result["mask"]), LIMITS).array > 0
+    assert heat[spot].mean() > 1.3 * heat[inside & ~spot].mean()
+    assert not heat[~inside].any()
+    assert "this brain's own voxels" in result["threshold_from"], "the weights have no healthy scores of it"
+    assert np.linalg.norm(np.array(result["findings"][0]["centroid_mm"]) - SPOT_MM) < 2
+    _, other = _done(ready, "detect", score="brighter", **given)
+    assert np.abs(heat - read_nifti(ready.artifacts.path(other["heat"]), LIMITS).array).max() > 0.02
+
+
 def test_a_dicom_series_gives_a_segmentation_over_its_own_images(ready: Runtime, tmp_path: Path) -> None:
     affine = oblique(SPACING, SHAPE)
     image, _spot = ball(SHAPE, affine)
