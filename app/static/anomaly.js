@@ -3,7 +3,7 @@
 // It asks /api/anomaly/JOB, nothing else.
 import "./plot.js";
 import "./volume.js";
-import { Part, api, element, errorBox } from "/static/theme/common.js";
+import { Part, api, element, errorBox, fill } from "/static/theme/common.js";
 import { aboveFigure, healthyAbove, histogramFigure, scoreFor, shareAbove } from "./anomaly_plots.js";
 import { findingsTable, markChosen, markVerdict, volume } from "./anomaly_findings.js";
 import { ANOMALY_STYLE } from "./anomaly_style.js";
@@ -55,13 +55,16 @@ class Anomaly extends Part {
     const { data } = this;
     this.volume = element("ss-volume", { smooth: true, pictures: data.flat, "no-mm": !data.spacing_mm });
     this.problem = element("div", {});
-    this.told = element("p", { class: "at-threshold", role: "status" });
+    this.told = element("span", { role: "status" });
+    this.again = element("button", { type: "button", class: "button", hidden: true,
+      onclick: () => fill(this.getAttribute("again"), `${data.job} ${this.threshold.toPrecision(4)} ${Date.now()}`) },
+    "Detect again with this threshold");
     const [lead, ...rest] = data.summary;
     this.show(
       element("div", { role: "status" }, element("p", { class: "lead" }, lead), ...rest.map((line) => element("p", { class: "hint" }, line))),
       data.unlike ? element("div", { class: "warning", role: "alert" }, element("b", {}, data.unlike),
         "The result is shown all the same; do not read anything into it.") : null,
-      this.tools(), this.told, this.volume, this.problem, ...this.findings(), this.below());
+      this.tools(), element("div", { class: "row at-threshold" }, this.told, this.again), this.volume, this.problem, ...this.findings(), this.below());
     this.tell();
   }
 
@@ -183,8 +186,8 @@ class Anomaly extends Part {
     const share = shareAbove(data, threshold);
     const healthy = healthyAbove(data, threshold);
     const known = healthy === null ? "" : `; in healthy validation brains ${percent(healthy)} lie above`;
-    const own = threshold === data.threshold ? "" : ` The findings below are those above ${data.threshold.toFixed(3)}: `
-      + "detect again with this threshold, under Options, to list others.";
+    const own = threshold === data.threshold ? "" : ` The findings below are those above ${data.threshold.toFixed(3)}.`;
+    this.again.hidden = threshold === data.threshold || !threshold || !this.getAttribute("again");
     this.told.textContent = `${volume(share * data.brain_ml)} of this brain (${percent(share)}) lie above ${threshold.toFixed(3)}${known}.${own}`;
     if (this.rates && healthy !== null && Math.abs(scoreFor(data, Number(this.rates.value) || 1) - threshold) > 1e-9) this.rates.value = "";
     clearTimeout(this.plotting);

@@ -15,7 +15,8 @@ output { font-variant-numeric: tabular-nums; }
 .bar { position: relative; width: 150px; height: 11px; border-radius: 3px; border: 1px solid var(--border-color-primary);
   background: linear-gradient(90deg, #000004, #1c1044, #4f127b, #812581, #b5367a, #e55964, #fb8761, #fec287, #fcfdbf); }
 .bar i { position: absolute; top: -3px; bottom: -3px; width: 0; border-left: 2px solid var(--body-text-color); }
-.at-threshold { min-height: 1.4em; color: var(--body-text-color-subdued); font-variant-numeric: tabular-nums; }
+.at-threshold { min-height: 32px; color: var(--body-text-color-subdued); font-variant-numeric: tabular-nums; }
+.at-threshold .button { margin-left: 0; }
 ss-volume { --volume-height: min(56vh, 460px); }
 ss-volume[pictures] { --volume-height: min(52vh, 420px); }
 .findings { max-height: 420px; overflow: auto; border: 1px solid var(--border-color-primary); border-radius: 10px;

@@ -77,7 +77,7 @@ def build(runtime: Runtime, shell: Shell) -> None:
     job = shell.job("anomaly", ACTIONS)
     result = html()
     downloads = shell.downloads()
-    shown_job = shell.hidden("shown")
+    shown_job, again = shell.hidden("shown"), shell.hidden("again")
     with gr.Row(visible=False, elem_id="anomaly-after") as after:
         review = gr.Button("Store the findings as judged", size="sm", elem_id="anomaly-review")
         everything = gr.Button("Everything as one ZIP", size="sm", elem_id="anomaly-pack")
@@ -108,11 +108,15 @@ def build(runtime: Runtime, shell: Shell) -> None:
 
     def show(view: JobView) -> tuple[Any, ...]:
         files = files_of(view)
-        viewer = f'<ss-anomaly job="{escape(view.id)}"></ss-anomaly>'
+        viewer = f'<ss-anomaly job="{escape(view.id)}" again="{escape(again.elem_id or "")}"></ss-anomaly>'
         after_it = gr.update(visible=True)
         return viewer, downloads.render(files), "", card.render(files[:1]), after_it, view.id, gr.update(open=False)
 
     job.finished(show, [*shown, shown_job, choice])
+    # The result asks for findings at another threshold: the same detection with it.
+    inputs = [source, mask, *settings.components]
+    filled = shell.on(again.change, lambda wish: _with_threshold(runtime, wish), [again], inputs)
+    job.submit(filled.then, "detect", request, inputs)
     stored = [kept.html, card.html]
     shell.on(review.click, lambda told: _review(runtime, told, kept, card), [shown_job], stored)
     shell.on(everything.click, lambda told: _pack(runtime, told, kept, card), [shown_job], stored)
@@ -161,6 +165,13 @@ def _look(runtime: Runtime, shell: Shell, artifact: str) -> tuple[str, Any]:
         f"<ul>{listed}</ul></div></div>"
     )
     return shown, gr.update(interactive=True)
+
+
+def _with_threshold(runtime: Runtime, wish: str) -> list[Any]:
+    """Source, mask and settings of a detection with another threshold; ``wish`` is 'JOB THRESHOLD …'."""
+    job_id, threshold = wish.split(" ")[:2]
+    asked = {**runtime.jobs.view(job_id).request, "threshold": float(threshold)}
+    return [asked["source"], asked["mask"], *shown_again(asked)]
 
 
 def _review(runtime: Runtime, job_id: str, kept: Downloads, card: ProvenanceCard) -> Any:

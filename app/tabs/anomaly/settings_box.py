@@ -21,7 +21,7 @@ SEQUENCES = [("told from the picture", "auto"), ("FLAIR", "flair"), ("T1", "t1")
 SCORES = {
     "absolute": "any change, |input − restored|",
     "brighter": "only what is brighter than restored",
-    "combined": "combined: smoothed input and what is brighter than restored",
+    "combined": "combined: smoothed grey values and change",
 }
 DEFAULT = DetectRequest("")
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import base64
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backend.errors import UserError
+from backend.provenance import code_version
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,17 +101,19 @@ def corruption(
     }
 
 
+def kept_at(home: Path, sequence: str) -> Path:
+    """Where the slices of the phantom are kept: by version, as a newer program may draw them otherwise."""
+    return home / "cache" / "anomaly" / f"corruption-{sequence}-{code_version()}.npz"
+
+
 def _slices(runtime: Runtime, sequence: str) -> Slices:
     """The slices of the phantom in one sequence, drawn when first asked for."""
-    from backend.provenance import code_version
     from backend.training.anomaly_slices import Plan, Slices, draw_person, gather, key_of, load_kept, save
 
     with _drawing:
         name = f"{runtime.settings.home} {sequence}"
         if name not in _kept:
-            plan = Plan(1, POSITIONS, (sequence,))
-            # A newer program may draw it otherwise, so it is kept for the version that drew it.
-            path = runtime.settings.home / "cache" / "anomaly" / f"corruption-{sequence}-{code_version()}.npz"
+            plan, path = Plan(1, POSITIONS, (sequence,)), kept_at(runtime.settings.home, sequence)
             key = key_of("corruption", plan, None)
             found = load_kept(path, Slices, key)
             _kept[name] = found or save(path, key, gather([draw_person(PERSON, plan)]))

@@ -19,7 +19,7 @@ SEQUENCES = {"t1": "T1", "t2": "T2", "flair": "FLAIR", "unknown": "unknown"}
 SCORES = {
     "absolute": "|input − restored|",
     "brighter": "input − restored, where brighter",
-    "combined": "combined",
+    "combined": "combined: smoothed grey values and change",
 }
 MASK_WORDS = {
     "given": "The mask that was given with the scan.",
@@ -82,11 +82,11 @@ def summary(made: DetectResult) -> list[str]:
     if not made.count:
         return [
             "Nothing stands out above the threshold.",
-            f"{made.brain_ml:,.0f} ml of brain were looked at. Nothing shown does not mean nothing there.",
+            f"{millilitres(made.brain_ml)} of brain were looked at. Nothing shown does not mean nothing there.",
         ]
     places = "1 place stands" if made.count == 1 else f"{made.count:,} places stand"
     lines = [
-        f"{places} out: {made.total_ml:,.2f} ml of {made.brain_ml:,.0f} ml of brain.",
+        f"{places} out: {made.total_ml:,.2f} ml of {millilitres(made.brain_ml)} of brain.",
         "A heat-map marks what the network would change, not what ails a person: judge every finding.",
     ]
     if made.count > len(made.findings):
@@ -133,7 +133,7 @@ def steps(runtime: Runtime, request: DetectRequest, made: DetectResult) -> list[
             "back to the voxels of the file."
         )
     told.append(("Orientation", turned))
-    told.append(("Brain mask", f"{MASK_WORDS.get(made.mask_from, made.mask_from)} {made.brain_ml:,.0f} ml."))
+    told.append(("Brain mask", f"{MASK_WORDS.get(made.mask_from, made.mask_from)} {millilitres(made.brain_ml)}."))
     told.append(("Grey values", _scaling(made)))
     guessed = {True: "told from the greys of fluid, grey and white matter", False: "as chosen"}[made.guessed]
     word = SEQUENCES.get(made.sequence, made.sequence)
@@ -163,6 +163,11 @@ def affine_of(runtime: Runtime, made: DetectResult) -> np.ndarray:
     return np.asarray(image.affine, np.float64)
 
 
+def millilitres(ml: float) -> str:
+    """``1,383 ml``, ``0.06 ml``."""
+    return f"{ml:,.0f} ml" if ml >= 10 else f"{ml:.2g} ml"
+
+
 def times(values: Any) -> str:
     """``182 × 218 × 182``, ``0.9 × 0.9 × 3``."""
     return " × ".join(f"{value:.3g}" if isinstance(value, float) else str(value) for value in values)
@@ -179,8 +184,8 @@ def _scaling(made: DetectResult) -> str:
 
     low, high = made.window
     return (
-        f"The {LOW:g}th percentile inside the mask became 0 and the {HIGH:g}th {TOP:g}, so that {low:,.4g} to "
-        f"{high:,.4g} in the file are 0 to 1."
+        f"Percentiles {LOW:g} and {HIGH:g} inside the mask became 0 and {TOP:g}, so that {low:,.4g} to {high:,.4g} in "
+        "the file are 0 to 1."
     )
 
 
