@@ -155,10 +155,7 @@ def test_the_student_is_one_more_clip_beside_the_numbers_of_steps(runtime: Runti
     assert used == [False] * 3 + [True]
 
 
-def test_a_student_that_is_absent_or_of_another_teacher_is_a_sentence(runtime: Runtime, settings: Settings) -> None:
-    job = run(runtime, "generate", GenerateRequest(sampler="student", **SHORT))
-    assert job.state is JobState.FAILED
-    assert "'echo/student' are not installed" in (job.error or {})["what"]
+def test_a_student_of_another_teacher_is_a_sentence(runtime: Runtime, settings: Settings) -> None:
     write_small_student(settings.home / "weights" / "echo" / "student", "0" * 64, 3)
     job = run(runtime, "generate", GenerateRequest(sampler="student", **SHORT))
     assert "does not belong to the video model" in (job.error or {})["what"]
