@@ -107,7 +107,14 @@ for _system in (
         state="first part",
         service="backend.services.echo",
         tab="app.tabs.echo",
-        weights=("echo/autoencoder", "echo/image", "echo/video", "echo/meter2d", "echo/regressor"),
+        weights=(
+            "echo/autoencoder",
+            "echo/image",
+            "echo/video",
+            "echo/student",
+            "echo/meter2d",
+            "echo/regressor",
+        ),
         benchmark="tests.benchmarks.echo",
     ),
     System(
