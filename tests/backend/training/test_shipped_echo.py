@@ -16,10 +16,19 @@ from backend.training.echo_autoencoder import draw_frames, psnr, round_trip
 from backend.training.echo_meter_validate import validate_meter
 from backend.weights import SHIPPED, Weights, card_gaps
 from models.echo.autoencoder import Autoencoder, linear_round_trip, principal_components
+from models.echo.denoiser import Denoiser
+from models.echo.generate import GenerateConfig, Models, generate
 from models.echo.meter import LABELS, Meter, measure
 from models.echo.regressor import Regressor
 
-NAMES: dict[str, Any] = {"echo/autoencoder": Autoencoder, "echo/meter2d": Meter, "echo/regressor": Regressor}
+NAMES: dict[str, Any] = {
+    "echo/autoencoder": Autoencoder,
+    "echo/meter2d": Meter,
+    "echo/regressor": Regressor,
+    "echo/image": Denoiser,
+    "echo/video": Denoiser,
+    "echo/student": Denoiser,
+}
 
 
 def load(name: str, settings: Settings) -> Any:
@@ -71,6 +80,24 @@ def test_the_meter_finds_a_beating_ventricle_in_the_real_clip(settings: Settings
     assert (share > 0.02).all()
     assert (share < 0.3).all()
     assert 20 < found.ef < 80, "a plausible heart; its true ejection fraction is not known"
+
+
+def test_the_parts_of_the_generator_belong_together(settings: Settings) -> None:
+    weights = Weights(settings)
+    autoencoder, video = weights.find("echo/autoencoder"), weights.find("echo/video")
+    for name in ("echo/image", "echo/video", "echo/student"):
+        assert weights.find(name).config["autoencoder_sha256"] == autoencoder.sha256
+    assert weights.find("echo/student").config["teacher_sha256"] == video.sha256
+
+
+def test_a_weak_and_a_strong_heart_of_the_same_noise_differ_as_asked(settings: Settings) -> None:
+    autoencoder, image, video = (load(f"echo/{name}", settings) for name in ("autoencoder", "image", "video"))
+    models, meter = Models(autoencoder, image, video), load("echo/meter2d", settings)
+    found = [
+        measure(meter, generate(models, GenerateConfig(ef=ef, frames=32, fps=24.0, steps=8, seed=3)), 24.0).ef
+        for ef in (25.0, 65.0)
+    ]
+    assert found[0] + 15 < found[1]
 
 
 @pytest.mark.slow
