@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Callable
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +16,27 @@ THUMBNAIL_SIZE = 160
 """Longer side of a thumbnail, in pixels."""
 
 
+_importing = threading.Lock()
+
+
 @lru_cache(maxsize=64)
 def thumbnail_of(path: Path, kind: str) -> bytes:
     """PNG of at most :data:`THUMBNAIL_SIZE` pixels a side: the slide, first frame, middle slice or picture in small."""
+    _import_readers()
     image = _PICTURES.get(kind, _open_image)(path).convert("RGB")
     image.thumbnail((THUMBNAIL_SIZE, THUMBNAIL_SIZE))
     stream = io.BytesIO()
     image.save(stream, format="PNG", optimize=True)
     return stream.getvalue()
+
+
+def _import_readers() -> None:
+    """Import the readers of volumes and of DICOM, one thread at a time."""
+    # A page asks for many thumbnails at once, and nibabel imports pydicom: of two threads that begin with one each,
+    # the second would find pydicom half-imported.
+    with _importing:
+        import_module("nibabel")
+        import_module("pydicom.pixels")
 
 
 def _open_image(path: Path) -> Image.Image:
