@@ -14,7 +14,7 @@ A whole tab, thinnest form::
         downloads = shell.downloads()
         card = shell.provenance()
 
-        shell.on(chosen.change, lambda id: accept_sample(runtime, id, actor=LOCAL).id, [chosen], [mask])
+        shell.on(chosen.change, shell.open_sample, [chosen], [mask])
         job.submit(run.click, "refine", lambda mask, seed: RefineRequest(mask=mask, seed=int(seed)), [mask, seed])
 
         def show(view: JobView) -> tuple[str, str, str]:      # called when the job is done, also after a reload
@@ -56,6 +56,8 @@ from app.components.sample_strip import sample_strip
 from app.components.shortcuts import Shortcuts
 from app.components.upload import hidden, upload
 from backend.errors import UserError
+from backend.identity import LOCAL
+from backend.samples import accept_sample
 
 if TYPE_CHECKING:
     from backend.runtime import Runtime
@@ -108,8 +110,13 @@ class Shell:
         return upload(self._id("upload"), label, accept, hint)
 
     def samples(self, samples: Sequence[Sample]) -> gr.Textbox:
-        """Strip of samples; the hidden textbox gets the id of the chosen *sample* (see ``samples.accept_sample``)."""
+        """Strip of samples; the hidden textbox gets the id of the chosen *sample*, for :meth:`open_sample`."""
         return sample_strip(self._id("samples"), samples)
+
+    def open_sample(self, chosen: str) -> Any:
+        """Id of the artifact of a sample, for a hidden box of artifact ids; ``chosen`` is what the strip wrote."""
+        chosen = chosen.partition(" ")[0]
+        return accept_sample(self.runtime, chosen, actor=LOCAL).id if chosen else gr.skip()
 
     def job(self, system: str, actions: Sequence[str] = (), *, estimate: bool = True) -> JobSlot:
         """Strip of one job of ``system`` (of one of ``actions``, when given); see :class:`JobSlot`.

@@ -26,7 +26,7 @@ from backend.samples import accept_sample
 from backend.services.anomaly.layers import slice_png
 from models.anomaly.healthy import RATES
 from tests.backend.services.anomaly.scans import ball, oblique, write_volume
-from tests.backend.services.anomaly.small_restorer import write_small_restorer
+from tests.backend.services.anomaly.small_restorer import install, write_small_restorer
 
 SHAPE = (32, 34, 18)
 ORIGIN = {"origin": "http://127.0.0.1:7860"}
@@ -42,9 +42,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def ready(runtime: Runtime, weights: Path) -> Runtime:
-    target = runtime.settings.home / "weights" / "anomaly"
-    target.mkdir(parents=True)
-    (target / "restorer").symlink_to(weights)
+    install(runtime.settings, weights)
     return runtime
 
 

@@ -14,7 +14,7 @@ from app.tabs.anomaly.settings_box import say_absent, settings_box, shown_again,
 from backend.errors import UserError
 from backend.identity import LOCAL
 from backend.jobs.contract import JobView
-from backend.samples import Sample, accept_sample, samples
+from backend.samples import Sample, samples
 from backend.services.anomaly.pack import PackRequest
 from backend.services.anomaly.requests import DetectRequest, ReviewResult
 from backend.services.anomaly.verdicts import review_of, verdicts
@@ -85,7 +85,7 @@ def build(runtime: Runtime, shell: Shell) -> None:
     card = shell.provenance()
 
     shown = [result, downloads.html, kept.html, card.html, after]
-    shell.on(sample.change, lambda chosen: _open_sample(runtime, chosen), [sample], [source])
+    shell.on(sample.change, shell.open_sample, [sample], [source])
     # The sample is forgotten, so that a click on the same one later counts as a choice again.
     shell.on(uploaded.change, lambda new: (new, "") if new else (gr.skip(), gr.skip()), [uploaded], [source, sample])
     chosen = shell.on(source.change, lambda new: _look(runtime, shell, new), [source], [contents, run])
@@ -136,11 +136,6 @@ def files_of(view: JobView) -> list[str]:
     """Artifact ids of what a detection stored."""
     made = view.result or {}
     return [made[name] for name in FILES if made.get(name)]
-
-
-def _open_sample(runtime: Runtime, chosen: str) -> Any:
-    chosen = chosen.partition(" ")[0]
-    return accept_sample(runtime, chosen, actor=LOCAL).id if chosen else gr.skip()
 
 
 def _look(runtime: Runtime, shell: Shell, artifact: str) -> tuple[str, Any]:

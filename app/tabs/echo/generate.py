@@ -12,7 +12,7 @@ from app.components.clip_view import ClipPane, clip_view_html, opened
 from app.components.html import html
 from app.tabs.echo.absent import say_absent
 from app.tabs.echo.made import compared_html, made_html
-from app.tabs.echo.measure import ACCEPT, open_sample
+from app.tabs.echo.measure import ACCEPT
 from app.tabs.echo.sampler_box import sampler_box
 from app.tabs.echo.weights_row import FIELDS, weights_row
 from backend.errors import UserError
@@ -104,7 +104,7 @@ def build(runtime: Runtime, shell: Shell) -> None:
     downloads = shell.downloads()
     card = shell.provenance()
 
-    shell.on(sample.change, lambda new: open_sample(runtime, new), [sample], [reference])
+    shell.on(sample.change, shell.open_sample, [sample], [reference])
     shell.on(uploaded.change, lambda new: (new, "") if new else (gr.skip(), gr.skip()), [uploaded], [reference, sample])
     shell.on(
         reference.change,

@@ -13,9 +13,8 @@ from app.components.html import html
 from app.tabs.echo.absent import say_absent
 from app.tabs.echo.shown import NO_TRUTH, STYLES, echo_html
 from backend.errors import UserError
-from backend.identity import LOCAL
 from backend.jobs.contract import JobView
-from backend.samples import accept_sample, samples
+from backend.samples import samples
 from backend.services.echo.needs import TO_MEASURE
 from backend.services.echo.requests import MeasureRequest, MeasureResult
 
@@ -58,7 +57,7 @@ def build(runtime: Runtime, shell: Shell) -> None:
     downloads = shell.downloads()
     card = shell.provenance()
 
-    shell.on(sample.change, lambda chosen: open_sample(runtime, chosen), [sample], [source])
+    shell.on(sample.change, shell.open_sample, [sample], [source])
     shell.on(uploaded.change, lambda new: (new, "") if new else (gr.skip(), gr.skip()), [uploaded], [source, sample])
     shown = [result, downloads.html, card.html]
     chosen = shell.on(source.change, lambda new: _look(runtime, shell, new), [source], [contents, run])
@@ -87,12 +86,6 @@ def measured_html(made: MeasureResult) -> str:
     pane = ClipPane("", made.clip, badge, STYLES)
     about = [] if made.truth or made.synthetic else [NO_TRUTH]
     return echo_html([pane], made.measured, truth=made.truth, notes=[*about, *made.notes])
-
-
-def open_sample(runtime: Runtime, chosen: str) -> Any:
-    """Id of the sample's artifact, for a hidden box of artifact ids; ``chosen`` is what the strip wrote."""
-    chosen = chosen.partition(" ")[0]
-    return accept_sample(runtime, chosen, actor=LOCAL).id if chosen else gr.skip()
 
 
 def _look(runtime: Runtime, shell: Shell, artifact: str) -> tuple[str, Any]:

@@ -14,7 +14,7 @@ from app.tabs.topology.look import NOTHING_CHOSEN, look, weight_names
 from backend.errors import UserError
 from backend.identity import LOCAL
 from backend.jobs.contract import JobView
-from backend.samples import accept_sample, samples
+from backend.samples import samples
 from backend.services.topology.classes import EACH_LABEL, ClassesRequest
 from backend.services.topology.requests import (
     FILL_BELOW,
@@ -141,7 +141,7 @@ def build(runtime: Runtime, shell: Shell) -> None:
         return look(runtime, shell, artifact, how, map_name or "").updates(runtime, chosen, (piece, hole))
 
     shown = [result, downloads.html, kept.html, card.html]
-    shell.on(sample.change, lambda chosen: _open_sample(runtime, chosen), [sample], [source])
+    shell.on(sample.change, shell.open_sample, [sample], [source])
     # The sample is forgotten, so that a click on the same one later counts as a choice again.
     shell.on(uploaded.change, lambda new: (new, "") if new else (gr.skip(), gr.skip()), [uploaded], [source, sample])
     chosen = shell.on(
@@ -231,11 +231,6 @@ def _origin(runtime: Runtime, made: dict[str, Any]) -> list[Any]:
     names = ("source", "reading", "input_threshold", "weights", "invert", "remove_below", "fill_below", "fill_share")
     # Refining each label by itself has fewer choices; those it does not have stay as they are.
     return [made.get(name, gr.skip()) for name in names]
-
-
-def _open_sample(runtime: Runtime, chosen: str) -> Any:
-    chosen = chosen.partition(" ")[0]
-    return accept_sample(runtime, chosen, actor=LOCAL).id if chosen else gr.skip()
 
 
 def _keep(runtime: Runtime, wish: str, kept: Any, card: Any) -> tuple[Any, Any]:

@@ -23,7 +23,7 @@ from backend.samples import accept_sample
 from backend.services.anomaly.verdicts import judge, review_of, verdicts
 from models.anomaly.healthy import RATES
 from tests.backend.services.anomaly.scans import SPOT_MM, ball, oblique, write_series, write_volume
-from tests.backend.services.anomaly.small_restorer import write_small_restorer
+from tests.backend.services.anomaly.small_restorer import install, write_small_restorer
 
 SHAPE, SPACING = (32, 34, 18), (1.5, 1.4, 3.0)
 FAST = {"severities": [0.5], "stride": 64}
@@ -40,9 +40,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def ready(runtime: Runtime, weights: Path) -> Runtime:
-    target = runtime.settings.home / "weights" / "anomaly"
-    target.mkdir(parents=True)
-    (target / "restorer").symlink_to(weights)
+    install(runtime.settings, weights)
     return runtime
 
 
