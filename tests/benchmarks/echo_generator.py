@@ -91,13 +91,13 @@ def run(options: Options, report: Report) -> None:
         clips["phantom"] = cores.drawn(wishes)
         clips["real"] = cores.drawn(asked(OTHERS, 60 * many, LONG, LONG_FPS))
         _fractions(clips, wishes, report, options.seed)
-        _ordered(cores, how["jvid"], 24 * many, report)
+        _ordered(cores, how["jvid"], 20 * many, report)
         _looks(clips, report)
-        _schedules(cores, 96 * many, report)
-        _steps(cores, how, 120 * many, report)
+        _schedules(cores, 64 * many, report)
+        _steps(cores, how, 80 * many, report)
         _downstream(cores, how["jvid"], options, report)
-        _seams(cores, how["lvdm"], 10 * many, report)
-        _beside_peer(cores, how, 96 * many, report)
+        _seams(cores, how["lvdm"], 8 * many, report)
+        _beside_peer(cores, how, 64 * many, report)
     memory = peak_memory_mib(
         "from tests.benchmarks.echo_clips import How, asked, make\n"
         f"make(asked({REPORTED}, 1, 192, {LONG_FPS})[0], {how['jvid']!r})"
