@@ -157,7 +157,7 @@ def test_conditions_are_dropped_at_their_shares_and_the_error_is_one_without_kno
     batch = draw_batch(kept, GeneratorRequest(Path("none"), "image", batch=40), rng, 60)
     assert 0.06 < float(torch.isnan(batch[3]).float().mean()) < 0.15
     assert 0.15 < float(torch.isnan(batch[4]).float().mean()) < 0.26
-    assert 0.06 < float((batch[4] == 0).float().mean()) < 0.2, "references among the frames of the image model"
+    assert 0.16 < float((batch[4] == 0).float().mean()) < 0.32, "references among the frames of the image model"
     model = Denoiser(1, 1, False, 16, 1, 2, 1.0)
     with torch.inference_mode():
         error = weighted_error(model, batch)
