@@ -1,8 +1,8 @@
 """One heat-map of two: how bright a place is, and how much of it a restoration takes away. Our choice.
 
 On FLAIR the brightest places are often lesions, and smoothing alone makes that a hard baseline; restorations know
-what is bright in healthy brains too. Both are smoothed and averaged. The rule of each sequence is fixed by lesions
-planted in phantoms, never by patients: ``python -m tests.benchmarks.anomaly_choice`` makes the choice again.
+what is bright in healthy brains too. Both are smoothed and averaged. The rules are set by hand; ``python -m
+tests.benchmarks.anomaly_choice`` chooses rules for given weights by lesions planted in phantoms, never by patients.
 """
 
 from __future__ import annotations
