@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from backend.settings import Settings
+
+if TYPE_CHECKING:
+    from models.anomaly.network import Restorer
 
 
 def write_small_restorer(folder: Path, **more: Any) -> str:
@@ -17,8 +21,21 @@ def write_small_restorer(folder: Path, **more: Any) -> str:
 
     A few steps of training bring it to give smooth windows back and to leave bright spots out.
     """
-    import torch
     from safetensors.torch import save_file
+
+    model = _trained()
+    folder.mkdir(parents=True)
+    state = {name: value.contiguous() for name, value in model.state_dict().items()}
+    save_file(state, folder / "model.safetensors")
+    sha256 = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    (folder / "config.json").write_text(json.dumps({"arguments": model.arguments, "sha256": sha256, **more}))
+    (folder / "CARD.md").write_text("# Small restorer for tests\n")
+    return sha256
+
+
+@cache
+def _trained() -> Restorer:
+    import torch
 
     from models.anomaly.network import Restorer
 
@@ -44,13 +61,7 @@ def write_small_restorer(folder: Path, **more: Any) -> str:
         loss.backward()
         optimiser.step()
         falling.step()
-    folder.mkdir(parents=True)
-    state = {name: value.contiguous() for name, value in model.state_dict().items()}
-    save_file(state, folder / "model.safetensors")
-    sha256 = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
-    (folder / "config.json").write_text(json.dumps({"arguments": model.arguments, "sha256": sha256, **more}))
-    (folder / "CARD.md").write_text("# Small restorer for tests\n")
-    return sha256
+    return model
 
 
 def install(settings: Settings, folder: Path) -> None:
