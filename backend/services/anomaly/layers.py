@@ -14,7 +14,6 @@ from backend.media.limits import Limits
 from backend.services.anomaly import draw
 from backend.services.anomaly.verdicts import finished
 from backend.services.anomaly.view import affine_of, request_of
-from backend.settings import get_settings
 
 if TYPE_CHECKING:
     from backend.runtime import Runtime
@@ -34,7 +33,7 @@ def input_volume(runtime: Runtime, job_id: str) -> bytes:
     import nibabel
 
     made, request = finished(runtime, job_id), request_of(runtime, job_id)
-    array = _scan(runtime.artifacts.path(request.source))
+    array = _scan(runtime.artifacts.path(request.source), Limits.from_settings(runtime.settings))
     image = nibabel.Nifti1Image(array, affine_of(runtime, made))
     image.header.set_xyzt_units("mm")
     return gzip.compress(image.to_bytes(), compresslevel=1, mtime=0)
@@ -67,7 +66,8 @@ def slice_png(
         picture = _coloured(heat, made)
     else:
         path = runtime.artifacts.path(request.source if layer == "input" else made.restored)
-        values = np.take(_scan(path) if layer == "input" else _volume(path), index, along)
+        limits = Limits.from_settings(runtime.settings)
+        values = np.take(_scan(path, limits) if layer == "input" else _volume(path), index, along)
         low, high = made.window
         grey = np.clip((values - low) / max(high - low, 1e-9), 0, 1) * 255 + 0.5
         picture = np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
@@ -130,8 +130,8 @@ def _volume(path: Path) -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
-def _scan(path: Path) -> np.ndarray:
+def _scan(path: Path, limits: Limits) -> np.ndarray:
     """float32 [X, Y, Z] of a scan in any format."""
     from backend.services.anomaly.read import read_scan
 
-    return cast(np.ndarray, read_scan(path, Limits.from_settings(get_settings())).array)
+    return cast(np.ndarray, read_scan(path, limits).array)
