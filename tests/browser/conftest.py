@@ -87,6 +87,14 @@ def browser(launch: Callable[..., playwright.Browser]) -> Iterator[playwright.Br
     opened.close()
 
 
+@pytest.fixture(scope="session")
+def webgl_browser(launch: Callable[..., playwright.Browser]) -> Iterator[playwright.Browser]:
+    """A Chromium that draws WebGL, which a machine without a graphics card has in software only."""
+    opened = launch("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+    yield opened
+    opened.close()
+
+
 @pytest.fixture(scope="module")
 def server(browser: playwright.Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The application in a process of its own, on an empty home folder; one for the tests of a module."""

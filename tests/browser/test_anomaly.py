@@ -27,11 +27,9 @@ TABLE = [0.05 * (number + 1) for number in range(len(RATES))]
 
 
 @pytest.fixture(scope="module")
-def browser(launch: Callable[..., Browser]) -> Iterator[Browser]:
-    """A Chromium that draws WebGL, which a machine without a graphics card has in software only."""
-    opened = launch("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
-    yield opened
-    opened.close()
+def browser(webgl_browser: Browser) -> Browser:
+    """Volumes need WebGL."""
+    return webgl_browser
 
 
 @pytest.fixture(scope="module")
